@@ -1,0 +1,203 @@
+"""HTTP messages as the server and the framework hand them to each other.
+
+Nothing here does I/O. `server/http1.py` makes a `RequestHead` out of bytes and bytes out of a
+`ResponseMessage`; a gateway (`server/native.py`, `server/wsgi.py`) turns the one into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, BinaryIO
+
+Fields = list[tuple[bytes, bytes]]
+
+# RFC 9110 §5.6.2. `bytes.translate` with these as the characters to delete leaves what is not allowed.
+TOKEN_CHARS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
+
+
+class ProtocolError(Exception):
+    """The peer broke a rule of HTTP, or asked for more than a limit allows.
+
+    `status` is the status code to answer with before the connection is closed; `detail` is one
+    plain sentence for the client and for the log.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"{status} {detail}")
+        self.status = status
+        self.detail = detail
+
+
+class BadResponse(ValueError):
+    """The application gave a status or a field that must not reach the wire."""
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where the requests of one connection come from; one object shared by all of them.
+
+    `client` and `server` are (address, port); for a Unix socket `client` is None and `server` is
+    (path, None). `multithread` and `multiprocess` are PEP 3333's.
+    """
+
+    scheme: str = "http"
+    client: tuple[str, int] | None = None
+    server: tuple[str, int | None] = ("127.0.0.1", 80)
+    multithread: bool = True
+    multiprocess: bool = False
+
+
+class RequestHead:
+    """The start line and the field lines of one request, and its content once that has arrived.
+
+    method: as sent, `"GET"`.
+    target: the request target as sent, `b"/a%20b?c=d"` (RFC 9112 §3.2).
+    version: `(1, 1)` or `(1, 0)`.
+    fields: names in lower case, values without surrounding whitespace, in the order sent.
+    content: the whole content, or None when it is in `spool`.
+    spool: a file open for reading, at its start, that holds content too large for memory; else None.
+    origin: the connection it came by.
+    route, arguments: what `Gateway.match` found; the gateway's own.
+    environ: the WSGI environ, once `environ.environ_of` was asked for it.
+    """
+
+    __slots__ = (
+        "arguments",
+        "content",
+        "environ",
+        "fields",
+        "method",
+        "origin",
+        "route",
+        "spool",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self, method: str, target: bytes, version: tuple[int, int], fields: Fields, origin: Origin, content: bytes = b""
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.fields = fields
+        self.origin = origin
+        self.content: bytes | None = content
+        self.spool: BinaryIO | None = None
+        self.route: Any = None
+        self.arguments: dict[str, Any] | None = None
+        self.environ: dict[str, Any] | None = None
+
+    def field(self, name: bytes) -> bytes | None:
+        """Return the value of the first field line called `name` (lower case), or None."""
+        for known, value in self.fields:
+            if known == name:
+                return value
+        return None
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method} {self.target.decode('latin-1')}>"
+
+
+class ResponseMessage:
+    """What a gateway answers: everything but the framing, which `server/http1.py` decides.
+
+    status: `"200 OK"`, as in PEP 3333.
+    field_lines: encoded, each ended by CRLF, checked; never Content-Length, Transfer-Encoding, Connection.
+    content: the whole content, or an iterable of its parts.
+    content_length: the length declared for an iterable, in bytes; None when unknown. For bytes: their length,
+        or what an answer to HEAD or a 304 should declare.
+    own_fields: which of `b"date"` and `b"server"` the application set itself, so the server leaves them out.
+    close: called once when the content has been sent or given up; None when there is nothing to call.
+    """
+
+    __slots__ = ("close", "content", "content_length", "field_lines", "own_fields", "status")
+
+    def __init__(
+        self,
+        status: str,
+        field_lines: bytes,
+        content: bytes | Iterable[bytes],
+        content_length: int | None = None,
+        own_fields: frozenset[bytes] = frozenset(),
+        close: Callable[[], object] | None = None,
+    ) -> None:
+        self.status = status
+        self.field_lines = field_lines
+        self.content = content
+        self.content_length = content_length
+        self.own_fields = own_fields
+        self.close = close
+
+
+# RFC 9110 §7.6.1 and PEP 3333: an application has no say in these.
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NO_FIELDS: frozenset[bytes] = frozenset()
+
+
+def response_message(
+    status: str,
+    headers: Iterable[tuple[str, str]],
+    content: bytes | Iterable[bytes],
+    close: Callable[[], object] | None = None,
+) -> ResponseMessage:
+    """Check and encode what an application answers, as PEP 3333 passes it to `start_response`.
+
+    Content-Length becomes the message's `content_length`; hop-by-hop fields are left to the server.
+
+    Raises BadResponse for a status or a field that would break the message (RFC 9110 §5.5: CR, LF and NUL in
+    a value are how responses are split).
+    """
+    if not (status[:3].isdecimal() and status[3:4] in ("", " ") and "\r" not in status and "\n" not in status):
+        raise BadResponse(f"the status {status!r} is not three digits, a space and a reason")
+    content_length: int | None = None
+    own_fields: frozenset[bytes] = _NO_FIELDS
+    lines: list[str] = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == "content-length":
+            if not (value.isascii() and value.isdecimal()):
+                raise BadResponse(f"Content-Length {value!r} is not a number of bytes")
+            content_length = int(value)
+        elif lower in HOP_BY_HOP:
+            continue
+        else:
+            if lower in ("date", "server"):
+                own_fields = own_fields | {lower.encode()}
+            lines.append(f"{name}: {value}\r\n")
+    return ResponseMessage(status, encode_field_lines(lines), content, content_length, own_fields, close)
+
+
+def encode_field_lines(lines: list[str]) -> bytes:
+    """Encode `"Name: value\\r\\n"` lines, refusing all that could be read as another line.
+
+    Raises BadResponse. RFC 9110 §5.1, §5.5; values are ISO 8859-1 as in PEP 3333.
+    """
+    text = "".join(lines)
+    try:
+        block = text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise BadResponse(f"a header holds {text[error.start]!r}, which ISO 8859-1 cannot say") from None
+    # One CR and one LF for each line means that none is inside a name or a value.
+    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
+        raise BadResponse("a header holds CR, LF or NUL")
+    for line in lines:
+        name = line.partition(":")[0]
+        if not name or not name.isascii() or name.encode().translate(None, TOKEN_CHARS):
+            raise BadResponse(f"{name!r} is not a header name")
+    return block

@@ -1,0 +1,104 @@
+"""The types users write against, and the protocols the server speaks with an application."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
+
+if t.TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication as WSGIApplication
+    from werkzeug.datastructures import Headers
+    from werkzeug.sansio.response import Response
+
+    from .message import RequestHead, ResponseMessage
+
+# -- what views, hooks and handlers take and give ----------------------------------------------
+
+ResponseValue = t.Union[
+    "Response",
+    str,
+    bytes,
+    list[t.Any],
+    # A TypedDict is a Mapping and no dict to a type checker.
+    cabc.Mapping[str, t.Any],
+    cabc.Iterator[str],
+    cabc.Iterator[bytes],
+    cabc.AsyncIterable[str],
+    cabc.AsyncIterable[bytes],
+]
+HeaderValue = str | list[str] | tuple[str, ...]
+HeadersValue = t.Union["Headers", cabc.Mapping[str, HeaderValue], cabc.Sequence[tuple[str, HeaderValue]]]
+ResponseReturnValue = t.Union[
+    ResponseValue,
+    tuple[ResponseValue, HeadersValue],
+    tuple[ResponseValue, int],
+    tuple[ResponseValue, int, HeadersValue],
+    "WSGIApplication",
+]
+
+# Any subclass of Response that a view returns is also right for a response hook to take.
+ResponseClass = t.TypeVar("ResponseClass", bound="Response")
+
+AppOrBlueprintKey = str | None  # the name of a blueprint, or None for the application
+
+AfterRequestCallable = (
+    cabc.Callable[[ResponseClass], ResponseClass] | cabc.Callable[[ResponseClass], cabc.Awaitable[ResponseClass]]
+)
+BeforeFirstRequestCallable = cabc.Callable[[], None] | cabc.Callable[[], cabc.Awaitable[None]]
+BeforeRequestCallable = (
+    cabc.Callable[[], ResponseReturnValue | None] | cabc.Callable[[], cabc.Awaitable[ResponseReturnValue | None]]
+)
+ShellContextProcessorCallable = cabc.Callable[[], dict[str, t.Any]]
+TeardownCallable = (
+    cabc.Callable[[BaseException | None], None] | cabc.Callable[[BaseException | None], cabc.Awaitable[None]]
+)
+TemplateContextProcessorCallable = (
+    cabc.Callable[[], dict[str, t.Any]] | cabc.Callable[[], cabc.Awaitable[dict[str, t.Any]]]
+)
+TemplateFilterCallable = cabc.Callable[..., t.Any]
+TemplateGlobalCallable = cabc.Callable[..., t.Any]
+TemplateTestCallable = cabc.Callable[..., bool]
+URLDefaultCallable = cabc.Callable[[str, dict[str, t.Any]], None]
+URLValuePreprocessorCallable = cabc.Callable[[str | None, dict[str, t.Any] | None], None]
+
+# Handlers take their own exception class; contravariance would refuse them if this said Exception.
+ErrorHandlerCallable = (
+    cabc.Callable[[t.Any], ResponseReturnValue] | cabc.Callable[[t.Any], cabc.Awaitable[ResponseReturnValue]]
+)
+RouteCallable = cabc.Callable[..., ResponseReturnValue] | cabc.Callable[..., cabc.Awaitable[ResponseReturnValue]]
+
+# -- between the server and what it serves ------------------------------------------------------
+
+
+class Route(t.Protocol):
+    """What the server knows of the place a request goes to: how long its answers take."""
+
+    wall_s: float
+    """Moving average of the seconds its view takes; the server writes it, `0.0` at first."""
+
+
+class NativeApplication(t.Protocol):
+    """An application that the server calls without a WSGI environ in between."""
+
+    def native_match(self, head: RequestHead) -> Route | None:
+        """Find where `head` goes, keeping what `native_handle` needs in `head.route` and `head.arguments`.
+
+        Must not run the user's view and must not raise. None says that this request has to go through
+        `application(environ, start_response)`.
+        """
+
+    def native_handle(self, head: RequestHead) -> ResponseMessage:
+        """Answer a request that `native_match` found a route for; its content is complete.
+
+        Raises only what the application lets propagate (debug, testing); the server logs it and answers 500.
+        """
+
+
+class Gateway(t.Protocol):
+    """How the server's engine reaches an application, whatever its interface."""
+
+    def match(self, head: RequestHead) -> Route:
+        """Find where `head` goes: quick, in the thread that polls, before the content has to be there."""
+
+    def handle(self, head: RequestHead) -> ResponseMessage:
+        """Answer the matched request; may take as long as the view does."""

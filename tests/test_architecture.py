@@ -1,0 +1,84 @@
+"""The floors of the package, read from its import statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+SRC = Path(__file__).parents[1] / "src" / "demijohn"
+
+# In reading order: a module imports only modules named before it.
+FLOORS = """
+message typing environ signals globals config logging
+json.provider json json.tag
+wrappers sessions routing views helpers templating ctx commands scaffold blueprints fastpath app testing
+jsonrpc.protocol jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse jsonrpc.endpoint jsonrpc
+server.settings server.sockets server.http1 server.websocket server.proxy server.accesslog server.metrics
+server.native server.wsgi server.asgi server.loop server.worker server.reload server.arbiter server
+container.dockerfile container.kubernetes container
+cli dropin __main__
+""".split()
+SERVER_MAY_SEE = ("server", "message", "typing", "environ")
+# Upward, inside a function, for their cost: a server or a test client is needed only when asked for.
+DEFERRED_UP = {("app", "testing")}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield (module of ours, whether the import is inside a function); what only type checkers see is left out."""
+    package = path.relative_to(SRC).parent.parts
+
+    def walk(node: ast.AST, deferred: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            inside = deferred or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            if isinstance(child, ast.Import):
+                yield from ((a.name[9:], inside) for a in child.names if a.name.startswith("demijohn."))
+            elif isinstance(child, ast.ImportFrom):
+                yield from ((target, inside) for target in from_targets(child, package))
+            else:
+                yield from walk(child, inside)
+
+    return walk(ast.parse(path.read_text()), False)
+
+
+def from_targets(node: ast.ImportFrom, package: tuple[str, ...]) -> Iterator[str]:
+    if node.level:
+        base = ".".join((*package[: len(package) - node.level + 1], *filter(None, [node.module])))
+    elif node.module and (node.module + ".").startswith("demijohn."):
+        base = node.module[9:]
+    else:
+        return
+    for alias in node.names:
+        full = f"{base}.{alias.name}" if base else alias.name
+        known = full if full in FLOORS else base
+        if known:
+            yield known
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(SRC.rglob("*.py")) if path != SRC / "__init__.py"]
+
+
+def test_imports_point_down() -> None:
+    wrong = []
+    for path in modules():
+        name = name_of(path)
+        for target, deferred in imports(path):
+            excused = deferred and (name, target) in DEFERRED_UP
+            if target != name and FLOORS.index(target) >= FLOORS.index(name) and not excused:
+                wrong.append(f"{name} imports {target}")
+            if name.split(".")[0] == "server" and target.split(".")[0] not in SERVER_MAY_SEE:
+                wrong.append(f"{name} imports {target}: the server must not need the framework")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_module_has_a_place_on_the_floors() -> None:
+    homeless = [name_of(path) for path in modules() if name_of(path) not in FLOORS]
+    assert not homeless, f"give them a place in FLOORS and in docs/architecture.md: {homeless}"
