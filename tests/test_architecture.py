@@ -14,8 +14,9 @@ message typing environ signals globals config logging
 json.provider json json.tag
 wrappers sessions routing views helpers templating ctx commands scaffold blueprints fastpath app testing
 jsonrpc.protocol jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse jsonrpc.endpoint jsonrpc
-server.settings server.sockets server.http1 server.websocket server.proxy server.accesslog server.metrics
-server.native server.wsgi server.asgi server.loop server.worker server.reload server.arbiter server
+server.settings server.log server.slots server.sockets server.http1 server.websocket server.proxy server.accesslog
+server.metrics server.native server.wsgi server.asgi server.loading server.loop server.worker server.reload
+server.arbiter server
 container.dockerfile container.kubernetes container
 cli dropin __main__
 """.split()
