@@ -18,7 +18,7 @@ server.settings server.log server.slots server.sockets server.http1 server.webso
 server.metrics server.native server.wsgi server.asgi server.loading server.loop server.worker server.reload
 server.arbiter server
 container.dockerfile container.kubernetes container
-cli dropin __main__
+cli_server cli dropin __main__
 """.split()
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.

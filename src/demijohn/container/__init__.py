@@ -1,0 +1,1 @@
+"""Packaging: what a container image of an application is built from."""

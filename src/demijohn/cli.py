@@ -1,0 +1,680 @@
+"""The `demijohn` command: Flask's run, shell and routes with its options and discovery, and what serves and packs.
+
+`serve` and `health` live in `cli_server.py`, and `__main__.py` goes there without passing here.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+from click.core import ParameterSource
+from werkzeug.serving import is_running_from_reloader, run_simple
+from werkzeug.utils import import_string
+
+from . import cli_server
+from .commands import (
+    AppGroup,
+    NoAppException,
+    ScriptInfo,
+    find_app_by_string,
+    find_best_app,
+    load_dotenv,
+    locate_app,
+    prepare_import,
+    show_server_banner,
+    user_traceback,
+    with_appcontext,
+)
+from .globals import current_app
+from .helpers import get_debug_flag
+
+if TYPE_CHECKING:
+    import ssl
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from .app import Flask
+
+__all__ = [
+    "AppGroup",
+    "CertParamType",
+    "FlaskGroup",
+    "NoAppException",
+    "ScriptInfo",
+    "SeparatedPathType",
+    "cli",
+    "find_app_by_string",
+    "find_best_app",
+    "get_version",
+    "load_dotenv",
+    "locate_app",
+    "main",
+    "pass_script_info",
+    "prepare_import",
+    "routes_command",
+    "run_command",
+    "shell_command",
+    "show_server_banner",
+    "version_option",
+    "with_appcontext",
+]
+
+pass_script_info = click.make_pass_decorator(ScriptInfo, ensure=True)
+
+
+# -- options of the group -----------------------------------------------------------------------
+
+
+def get_version(ctx: click.Context, param: click.Parameter | None, value: Any) -> None:
+    """Print the versions that a bug report should name, and exit; the callback of `--version`."""
+    if not value or ctx.resilient_parsing:
+        return
+    click.echo(
+        f"Python {platform.python_version()}\n"
+        f"demijohn {importlib.metadata.version('demijohn')}\n"
+        f"Flask {_flask_version()}\n"
+        f"Werkzeug {importlib.metadata.version('werkzeug')}",
+        color=ctx.color,
+    )
+    ctx.exit()
+
+
+def _flask_version() -> str:
+    """Return the version under which Flask is known here; without any, the line of releases whose API this is."""
+    try:
+        return importlib.metadata.version("flask")
+    except importlib.metadata.PackageNotFoundError:
+        return "3.1 (its API; not installed)"
+
+
+version_option = click.Option(
+    ["--version"],
+    help="Show the versions of demijohn and what it stands on.",
+    expose_value=False,
+    callback=get_version,
+    is_flag=True,
+    is_eager=True,
+)
+
+
+def _set_app(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        ctx.ensure_object(ScriptInfo).app_import_path = value
+    return value
+
+
+# Eager, as --help is, and before it in the list: so `--app x --help` shows the commands of x.
+_app_option = click.Option(
+    ["-A", "--app"],
+    metavar="IMPORT",
+    help=(
+        "The application or factory to load, as 'module:name'. The module is a dotted name or a file. The name may"
+        " be left out when it is 'app', 'application', 'create_app' or 'make_app', and may be 'name(args)' to pass"
+        " arguments."
+    ),
+    is_eager=True,
+    expose_value=False,
+    callback=_set_app,
+)
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> bool | None:
+    # Not given is not the same as --no-debug: then the environment decides.
+    if ctx.get_parameter_source(param.name or "") in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
+        return None
+    # By the environment, because an application factory may ask before there is an application to set it on.
+    os.environ["FLASK_DEBUG"] = "1" if value else "0"
+    return value
+
+
+_debug_option = click.Option(
+    ["--debug/--no-debug"],
+    help="Set debug mode.",
+    expose_value=False,
+    callback=_set_debug,
+)
+
+
+def _load_env_files(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not _can_import("dotenv"):
+        raise click.BadParameter("python-dotenv must be installed to load an env file.", ctx=ctx, param=param)
+    load_defaults = ctx.ensure_object(ScriptInfo).load_dotenv_defaults
+    if value is not None or load_defaults:
+        load_dotenv(value, load_defaults=load_defaults)
+    return value
+
+
+def _can_import(module_name: str) -> bool:
+    try:
+        __import__(module_name)
+    except ImportError:
+        return False
+    return True
+
+
+# Eager and before --app: the files may set FLASK_APP and what the other options default to.
+_env_file_option = click.Option(
+    ["-e", "--env-file"],
+    type=click.Path(exists=True, dir_okay=False),
+    help=(
+        "Load environment variables from this file, which counts before '.env' and '.flaskenv'. Variables that are"
+        " set already count most. Needs python-dotenv."
+    ),
+    is_eager=True,
+    expose_value=False,
+    callback=_load_env_files,
+)
+
+
+class FlaskGroup(AppGroup):
+    """A group that also has the commands of the application and of installed plugins.
+
+    add_default_commands: whether it has run, shell and routes.
+    create_app: makes the application; without it, one is found as `--app` says.
+    add_version_option: whether it has `--version`.
+    load_dotenv: whether `.env` and `.flaskenv` set environment variables.
+    set_debug_flag: whether the application's debug flag is set from FLASK_DEBUG.
+    """
+
+    def __init__(
+        self,
+        add_default_commands: bool = True,
+        create_app: Callable[..., Flask] | None = None,
+        add_version_option: bool = True,
+        load_dotenv: bool = True,
+        set_debug_flag: bool = True,
+        **extra: Any,
+    ) -> None:
+        # Options with callbacks, so that whoever makes such a group keeps its own callback free.
+        params = [*(extra.pop("params", None) or ()), _env_file_option, _app_option, _debug_option]
+        if add_version_option:
+            params.append(version_option)
+        context_settings = extra.pop("context_settings", None) or {}
+        context_settings.setdefault("auto_envvar_prefix", "FLASK")
+        super().__init__(params=params, context_settings=context_settings, **extra)
+
+        self.create_app = create_app
+        self.load_dotenv = load_dotenv
+        self.set_debug_flag = set_debug_flag
+        self._loaded_plugin_commands = False
+        if add_default_commands:
+            for command in (run_command, shell_command, routes_command):
+                self.add_command(command)
+
+    def _load_plugin_commands(self) -> None:
+        if not self._loaded_plugin_commands:
+            for entry_point in importlib.metadata.entry_points(group="flask.commands"):
+                self.add_command(entry_point.load(), entry_point.name)
+            self._loaded_plugin_commands = True
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return the command of the group, of a plugin or of the application; for the last its context is set."""
+        self._load_plugin_commands()
+        # First those that need no application: they must work when it does not load.
+        command = super().get_command(ctx, name)
+        if command is not None:
+            return command
+        try:
+            app = ctx.ensure_object(ScriptInfo).load_app()
+        except NoAppException as error:
+            _show_loading_error(f"Error: {error.format_message()}")
+            return None
+        # Set here and not by the command, so that callbacks of its parameters have it too.
+        if not current_app or current_app._get_current_object() is not app:  # type: ignore[attr-defined]
+            ctx.with_resource(app.app_context())
+        return app.cli.get_command(ctx, name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names in order; an application that does not load is reported and the others are listed."""
+        self._load_plugin_commands()
+        names = set(super().list_commands(ctx))
+        try:
+            names.update(ctx.ensure_object(ScriptInfo).load_app().cli.list_commands(ctx))
+        except NoAppException as error:
+            _show_loading_error(f"Error: {error.format_message()}")
+        except Exception as error:  # whatever the user's module raises
+            _show_loading_error(user_traceback(error))
+        return sorted(names)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        # A module that calls app.run() outside of `if __name__ == "__main__"` must not start a server when a
+        # command imports it.
+        os.environ["FLASK_RUN_FROM_CLI"] = "true"
+        if "obj" not in extra and "obj" not in self.context_settings:
+            extra["obj"] = ScriptInfo(
+                create_app=self.create_app,
+                set_debug_flag=self.set_debug_flag,
+                load_dotenv_defaults=self.load_dotenv,
+            )
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        only_help = len(args) == 1 and args[0] in self.get_help_option_names(ctx)
+        if only_help or (not args and self.no_args_is_help):
+            # The help is shown before any option is read; FLASK_APP still decides whose commands it lists.
+            _env_file_option.handle_parse_result(ctx, {}, [])
+            _app_option.handle_parse_result(ctx, {}, [])
+        return super().parse_args(ctx, args)
+
+
+def _show_loading_error(message: str) -> None:
+    click.secho(f"{message}\n", err=True, fg="red")
+
+
+# -- run ----------------------------------------------------------------------------------------
+
+
+class CertParamType(click.ParamType):
+    """`--cert`: a file, the word `adhoc`, or where to import an `ssl.SSLContext` from."""
+
+    name = "path"
+
+    def __init__(self) -> None:
+        self.path_type = click.Path(exists=True, dir_okay=False, resolve_path=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the file's absolute path, `"adhoc"` or the context.
+
+        Raises click.BadParameter when it is none of them, or cannot be used by this Python.
+        """
+        ssl_context_class = _ssl_context_class()
+        if ssl_context_class is None:
+            raise click.BadParameter('Using "--cert" requires Python to be compiled with SSL support.', ctx, param)
+        try:
+            return self.path_type(value, param, ctx)
+        except click.BadParameter:
+            name = click.STRING(value, param, ctx)
+            if name.lower() == "adhoc":
+                if not _can_import("cryptography"):
+                    raise click.BadParameter(
+                        "Using ad-hoc certificates requires the cryptography library.", ctx, param
+                    ) from None
+                return "adhoc"
+            imported = import_string(name, silent=True)
+            if isinstance(imported, ssl_context_class):
+                return imported
+            raise
+
+
+def _ssl_context_class() -> type[ssl.SSLContext] | None:
+    try:
+        import ssl
+    except ImportError:
+        return None
+    return ssl.SSLContext
+
+
+def _validate_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Make a pair of `--cert` and `--key`; refuse the one without the other, or a key for what has its own."""
+    cert = ctx.params.get("cert")
+    has_own_key = cert == "adhoc" or not isinstance(cert, str | None)
+    if value is None:
+        if cert and not has_own_key:
+            raise click.BadParameter('Required when using "--cert".', ctx, param)
+        return None
+    if not cert:
+        raise click.BadParameter('"--cert" must also be specified.', ctx, param)
+    if has_own_key:
+        kind = '"adhoc"' if cert == "adhoc" else "an SSLContext object"
+        raise click.BadParameter(f'When "--cert" is {kind}, "--key" is not used.', ctx, param)
+    ctx.params["cert"] = cert, value
+    return value
+
+
+class SeparatedPathType(click.Path):
+    """Several paths in one value, separated as in PATH."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the list of the paths, each checked."""
+        convert = super().convert
+        return [convert(item, param, ctx) for item in self.split_envvar_value(value)]
+
+
+_RUN_EXAMPLES = """
+\b
+Examples:
+  demijohn run --debug
+  demijohn --app hello run --port 8080
+  demijohn run --cert cert.pem --key key.pem
+"""
+
+
+@click.command("run", short_help="Run a development server.", epilog=_RUN_EXAMPLES)
+@click.option("--host", "-h", default="127.0.0.1", help="The interface to bind to.")
+@click.option("--port", "-p", default=5000, help="The port to bind to.")
+@click.option(
+    "--cert",
+    type=CertParamType(),
+    help="A certificate file, 'adhoc', or the import name of an SSLContext, to use HTTPS.",
+    is_eager=True,
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    callback=_validate_key,
+    expose_value=False,
+    help="The key file that belongs to the certificate file.",
+)
+@click.option(
+    "--reload/--no-reload",
+    default=None,
+    help="Restart when a file changes. On by default in debug mode.",
+)
+@click.option(
+    "--debugger/--no-debugger",
+    default=None,
+    help="Show the interactive debugger on errors. On by default in debug mode.",
+)
+@click.option(
+    "--with-threads/--without-threads",
+    default=True,
+    help="Whether each request has its own thread.",
+)
+@click.option(
+    "--extra-files",
+    default=None,
+    type=SeparatedPathType(),
+    help=f"More files whose change restarts the server, separated by {os.path.pathsep!r}.",
+)
+@click.option(
+    "--exclude-patterns",
+    default=None,
+    type=SeparatedPathType(),
+    help=f"Patterns of files whose change does not restart the server, separated by {os.path.pathsep!r}.",
+)
+@pass_script_info
+def run_command(
+    info: ScriptInfo,
+    host: str,
+    port: int,
+    reload: bool | None,
+    debugger: bool | None,
+    with_threads: bool,
+    cert: ssl.SSLContext | tuple[str, str | None] | Literal["adhoc"] | None,
+    extra_files: list[str] | None,
+    exclude_patterns: list[str] | None,
+) -> None:
+    """Run a local development server.
+
+    It is for development only; 'demijohn serve' is the one for production. With '--debug' it
+    restarts when the code changes and shows errors in the browser.
+    """
+    app = _load_or_show_error(info)
+    debug = get_debug_flag()
+    show_server_banner(debug, info.app_import_path)
+    if info.target and not is_running_from_reloader():
+        click.echo(f" * For production: demijohn serve -b 0.0.0.0:8000 {info.target}")
+    run_simple(
+        host,
+        port,
+        app,
+        use_reloader=debug if reload is None else reload,
+        use_debugger=debug if debugger is None else debugger,
+        threaded=with_threads,
+        ssl_context=cert,
+        extra_files=extra_files,
+        exclude_patterns=exclude_patterns,
+    )
+
+
+def _load_or_show_error(info: ScriptInfo) -> WSGIApplication:
+    """Return the application; after a reload, when it does not load, one that raises the reason.
+
+    So a typing error does not end the development server: the browser shows it until the file is right.
+    """
+    try:
+        return info.load_app()
+    except Exception as error:  # whatever the user's module raises
+        if not is_running_from_reloader():
+            raise
+        click.echo(user_traceback(error), err=True)
+        reason = error
+
+    def raise_reason(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        raise reason from None
+
+    return raise_reason
+
+
+run_command.params.insert(0, _debug_option)
+
+
+# -- shell and routes ---------------------------------------------------------------------------
+
+
+@click.command(
+    "shell", short_help="Run a shell in the app context.", epilog="\b\nExample:\n  demijohn --app hello shell"
+)
+@with_appcontext
+def shell_command() -> None:
+    """Run an interactive Python shell with the application current.
+
+    The names that shell context processors of the application give are there.
+    """
+    import code
+
+    names: dict[str, Any] = {}
+    startup = os.environ.get("PYTHONSTARTUP")
+    if startup and os.path.isfile(startup):
+        source = Path(startup).read_text(encoding="utf-8")
+        exec(compile(source, startup, "exec"), names)
+    names.update(current_app.make_shell_context())
+
+    # Set by site or a start-up script: history and completion. Completion must know this shell's names.
+    interactive_hook = getattr(sys, "__interactivehook__", None)
+    if interactive_hook is not None:
+        _complete_names_of(names)
+        interactive_hook()
+
+    code.interact(
+        banner=(
+            f"Python {sys.version} on {sys.platform}\n"
+            f"App: {current_app.import_name}\n"
+            f"Instance: {current_app.instance_path}"
+        ),
+        local=names,
+    )
+
+
+def _complete_names_of(names: dict[str, Any]) -> None:
+    try:
+        import readline
+        from rlcompleter import Completer
+    except ImportError:
+        # A Python without readline has no completion to set up.
+        return
+    readline.set_completer(Completer(names).complete)
+
+
+@click.command(
+    "routes",
+    short_help="Show the routes for the app.",
+    epilog="\b\nExample:\n  demijohn --app hello routes --sort rule",
+)
+@click.option(
+    "--sort",
+    "-s",
+    type=click.Choice(("endpoint", "methods", "domain", "rule", "match")),
+    default="endpoint",
+    help="What to sort by; 'match' is the order in which rules are tried for a request.",
+)
+@click.option("--all-methods", is_flag=True, help="Show HEAD and OPTIONS too.")
+@with_appcontext
+def routes_command(sort: str, all_methods: bool) -> None:
+    """Show all routes with their endpoints and methods."""
+    url_map = current_app.url_map
+    rules = list(url_map.iter_rules())
+    if not rules:
+        click.echo("No routes were registered.")
+        return
+
+    hidden = set() if all_methods else {"HEAD", "OPTIONS"}
+    domains = [(rule.host if url_map.host_matching else rule.subdomain) or "" for rule in rules]
+    columns = {
+        "endpoint": ("Endpoint", [rule.endpoint for rule in rules]),
+        "methods": ("Methods", [", ".join(sorted((rule.methods or set()) - hidden)) for rule in rules]),
+        "domain": ("Host" if url_map.host_matching else "Subdomain", domains),
+        "rule": ("Rule", [rule.rule for rule in rules]),
+    }
+    if not any(domains):
+        del columns["domain"]
+    rows = list(zip(*(values for _, values in columns.values()), strict=True))
+    if sort in columns:  # not for "match", the order they are in; nor for a domain that nobody has
+        rows.sort(key=itemgetter(list(columns).index(sort)))
+    click.echo("\n".join(_table([title for title, _ in columns.values()], rows)))
+
+
+def _table(titles: list[str], rows: list[tuple[Any, ...]]) -> Iterable[str]:
+    widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
+    for row in (titles, ["-" * width for width in widths], *rows):
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+
+
+# -- serve, health and image --------------------------------------------------------------------
+
+# What these two take is read by cli_server, which also writes their help.
+_PASSED_ON: dict[str, Any] = {
+    "context_settings": {"ignore_unknown_options": True, "auto_envvar_prefix": None},
+    "add_help_option": False,
+}
+
+
+@click.command("serve", short_help=cli_server.SERVE_HELP, **_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@pass_script_info
+def serve_command(info: ScriptInfo, arguments: tuple[str, ...]) -> None:
+    sys.exit(cli_server.serve(list(arguments), info.app_import_path))
+
+
+@click.command("health", short_help=cli_server.HEALTH_HELP, **_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def health_command(arguments: tuple[str, ...]) -> None:
+    sys.exit(cli_server.health(list(arguments)))
+
+
+@click.group("image", short_help="Write what a container image is built from.")
+def image_group() -> None:
+    """Write what a container image of the application in this folder is built from."""
+
+
+@image_group.command(
+    "dockerfile",
+    short_help="Print a Dockerfile.",
+    epilog="""
+\b
+Examples:
+  demijohn image dockerfile > Dockerfile
+  demijohn image dockerfile --python 3.12 --port 8080 'shop:create_app()' > Dockerfile
+
+The application is found as 'demijohn run' finds it, unless APP names it.
+""",
+)
+@click.argument("app", required=False, metavar="[APP]")
+@click.option(
+    "--python",
+    default=f"{sys.version_info.major}.{sys.version_info.minor}",
+    show_default=True,
+    metavar="VERSION",
+    help="The Python of the image.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The port the server listens at."
+)
+@pass_script_info
+def dockerfile_command(info: ScriptInfo, app: str | None, python: str, port: int) -> None:
+    """Print a Dockerfile that runs APP with 'demijohn serve'.
+
+    It installs what requirements.txt or pyproject.toml lists, and runs as a user without rights.
+    """
+    from .container.dockerfile import ProjectError, dockerfile, read_project
+
+    if app:
+        info.app_import_path = app
+    target, folder = _target_and_folder(info)
+    try:
+        text = dockerfile(read_project(Path()), target, folder=folder, python=python, port=port)
+    except ProjectError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(text, nl=False)
+    if not Path(".dockerignore").exists():
+        click.echo(
+            "There is no .dockerignore here, so .git, .env and virtual environments would enter the image."
+            " Make one: demijohn image dockerignore > .dockerignore",
+            err=True,
+        )
+
+
+def _target_and_folder(info: ScriptInfo) -> tuple[str, str]:
+    """Return `module:name` and the folder to import it from, relative to this one.
+
+    The application is imported only when its name has to be found.
+    """
+    path, colon, name = (info.app_import_path or "").partition(":")
+    if colon:
+        target = f"{prepare_import(path)}:{name}"
+    else:
+        info.load_app()
+        if info.target is None:
+            raise NoAppException("Name the application, for example: demijohn image dockerfile app:app")
+        target = info.target
+    folder = os.path.relpath(sys.path[0])
+    if folder.startswith(os.pardir):
+        raise NoAppException(f"{target!r} is imported from {sys.path[0]}; run this in that folder.")
+    return target, folder
+
+
+@image_group.command(
+    "dockerignore",
+    short_help="Print a .dockerignore.",
+    epilog="\b\nExample:\n  demijohn image dockerignore > .dockerignore",
+)
+def dockerignore_command() -> None:
+    """Print what to keep out of an image: secrets, version control, environments, caches."""
+    from .container.dockerfile import dockerignore
+
+    click.echo(dockerignore(), nl=False)
+
+
+# -- the command --------------------------------------------------------------------------------
+
+cli = FlaskGroup(
+    name="demijohn",
+    help="""\
+Develop, serve and pack web applications.
+
+An application is given with '--app', with the FLASK_APP environment variable, or by a 'wsgi.py' or
+'app.py' file in the current directory.
+""",
+    epilog="""
+\b
+Examples:
+  demijohn --app hello run --debug
+  demijohn serve -b 0.0.0.0:8000 app:app
+  demijohn image dockerfile > Dockerfile
+""",
+)
+for _command in (serve_command, health_command, image_group):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line of this process and exit; errors of the user's code show the user's frames only."""
+    try:
+        cli.main()
+    except Exception as error:  # click has dealt with its own; this is the user's code
+        click.echo(user_traceback(error), err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The commands around the production server, `serve` and `health`.
+
+They import neither the framework nor click: the arbiter lives as long as the service does, and a health
+check starts every few seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+SERVE_HELP = "Run the production server."
+HEALTH_HELP = "Ask a server whether it answers."
+
+_SERVE_EXAMPLES = """\
+examples:
+  demijohn serve app:app
+  demijohn serve -b 0.0.0.0:8000 -w 2 --threads 16 app:app
+  demijohn serve -b unix:/run/shop.sock 'shop:create_app("production")'
+"""
+_HEALTH_EXAMPLES = """\
+examples:
+  demijohn health
+  demijohn health http://127.0.0.1:8000/ready --timeout 2
+
+The exit code is 0 for an answer with a status under 500, else 1. Without a URL, it is the first page at
+port $PORT, or 8000, of this machine.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say in one sentence what is wrong; the usage, which names every flag, would bury it."""
+        self.exit(2, f"Error: {message}. Try '{self.prog} --help'.\n")
+
+
+def _parser(name: str, description: str, epilog: str) -> _Parser:
+    return _Parser(
+        prog=f"demijohn {name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+# -- serve --------------------------------------------------------------------------------------
+
+
+def _serve_parser() -> _Parser:
+    from .server.settings import FLAGS
+
+    parser = _parser("serve", SERVE_HELP, _SERVE_EXAMPLES)
+    parser.usage = "demijohn serve [options] APP"
+    parser.add_argument(
+        "app",
+        nargs="?",
+        metavar="APP",
+        help="The application: module:name, or module:factory(literals). Any WSGI application will do.",
+    )
+    for flag in FLAGS:
+        text = flag.help.replace("%", "%%")
+        if flag.is_switch:
+            parser.add_argument(*flag.spellings, dest=flag.name, action="store_const", const=True, help=text)
+        else:
+            action = "append" if flag.multiple else "store"
+            parser.add_argument(*flag.spellings, dest=flag.name, action=action, metavar=flag.metavar, help=text)
+    return parser
+
+
+def serve(arguments: list[str], app_import_path: str | None = None) -> int:
+    """Run the production server as `arguments` say until it is told to stop; return its exit code.
+
+    `app_import_path` is what to serve when the arguments do not name it.
+    """
+    from .server import serve as run_server
+    from .server.settings import SettingError, from_values
+
+    parser = _serve_parser()
+    values = vars(parser.parse_args(arguments))
+    target = values.pop("app") or app_import_path
+    if not target:
+        parser.error(f"name the application to serve, for example {_likely_target()}")
+    try:
+        settings = from_values(values)
+    except SettingError as error:
+        parser.exit(2, f"Error: {error}\n")
+    return run_server(target, settings)
+
+
+def _likely_target() -> str:
+    """Return a target to show as an example, by the files that are there."""
+    for file in ("wsgi.py", "app.py"):
+        if Path(file).is_file():
+            return f"{Path(file).stem}:app"
+    return "app:app"
+
+
+# -- health -------------------------------------------------------------------------------------
+
+
+def health(arguments: list[str]) -> int:
+    """Ask for a page of a running server; return 0 when the status is under 500, else 1 with a sentence why."""
+    parser = _parser("health", HEALTH_HELP, _HEALTH_EXAMPLES)
+    parser.add_argument(
+        "url",
+        nargs="?",
+        default=f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/",
+        metavar="URL",
+        help="What to ask for [default: %(default)s]",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="How long connecting, and then each read, may take [default: %(default)s]",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        status = _status_of(options.url, options.timeout)
+    except ValueError as error:
+        parser.error(f"{options.url!r} is not a URL that can be asked: {error}")
+    except (OSError, http.client.HTTPException) as error:
+        print(f"{options.url} does not answer: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+    if status >= 500:
+        print(f"{options.url} answers {status}", file=sys.stderr)
+        return 1
+    print(f"{options.url} answers {status}")
+    return 0
+
+
+def _status_of(url: str, timeout_s: float) -> int:
+    """Return the status of the answer to GET `url`; redirects are not followed.
+
+    Raises ValueError for what is no http or https URL, OSError or HTTPException when there is no answer.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must start with http:// or https:// and a host")
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        import ssl
+
+        # A server that is asked by its loopback address cannot have a certificate for that name, and nothing
+        # secret is sent.
+        connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=timeout_s, context=ssl._create_unverified_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+    try:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", target, headers={"User-Agent": "demijohn-health", "Connection": "close"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
