@@ -1,0 +1,117 @@
+"""The campaign: every scenario on every server, in rounds, so that drift of the machine hits all alike."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from bench import wrk
+from bench.proc import cpu_seconds
+from bench.scenarios import Scenario
+from bench.servers import Place, Server, ServerError, running
+
+WARM_UP_S = 1
+
+
+@dataclass(slots=True)
+class Sample:
+    """One run of one scenario on one server."""
+
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+
+
+@dataclass(slots=True)
+class Cell:
+    """All samples of one scenario on one server; `failure` is why there are no more."""
+
+    samples: list[Sample] = field(default_factory=list)
+    failure: str = ""
+
+    def median(self) -> Sample:
+        """Return the median of each figure. Raises statistics.StatisticsError when there is no sample."""
+        return Sample(
+            statistics.median(sample.requests_per_s for sample in self.samples),
+            statistics.median(sample.p50_ms for sample in self.samples),
+            statistics.median(sample.p99_ms for sample in self.samples),
+            statistics.median(sample.cpu_us for sample in self.samples),
+        )
+
+    def spread(self) -> float:
+        """Return half the distance between the least and the most CPU time, as a part of the median."""
+        costs = [sample.cpu_us for sample in self.samples]
+        return (max(costs) - min(costs)) / 2 / statistics.median(costs)
+
+
+# By (scenario, server) name.
+Cells = dict[tuple[str, str], Cell]
+
+
+def campaign(
+    scenarios: Sequence[Scenario],
+    servers: Sequence[Server],
+    place: Place,
+    load_core: int,
+    seconds: int,
+    repeat: int,
+    progress: Callable[[str], None],
+) -> Cells:
+    """Measure each scenario `repeat` times on each server that serves it, for `seconds` each time.
+
+    Who goes first changes with the round. A cell that failed is not tried again.
+    """
+    cells = {(a.name, b.name): Cell() for a in scenarios for b in servers if b.serves(a)}
+    total = len(cells) * repeat
+    done = 0
+    for turn in range(repeat):
+        for scenario in scenarios:
+            for server in rotated(servers, turn):
+                cell = cells.get((scenario.name, server.name))
+                if cell is None:
+                    continue
+                done += 1
+                label = f"[{done}/{total}] {scenario.name:<10} {server.name:<16}"
+                if cell.failure:
+                    progress(f"{label} left out, as it failed before")
+                    continue
+                try:
+                    sample = measure(scenario, server, place, load_core, seconds)
+                except (ServerError, wrk.LoadError) as error:
+                    cell.failure = str(error)
+                    progress(f"{label} FAILED: {error}")
+                else:
+                    cell.samples.append(sample)
+                    progress(
+                        f"{label} {sample.requests_per_s:>9,.0f} requests/s  p50 {sample.p50_ms:8.2f} ms"
+                        f"  p99 {sample.p99_ms:8.2f} ms  {sample.cpu_us:8.1f} us"
+                    )
+    return cells
+
+
+def rotated(servers: Sequence[Server], turn: int) -> list[Server]:
+    first = turn % len(servers)
+    return [*servers[first:], *servers[:first]]
+
+
+def measure(scenario: Scenario, server: Server, place: Place, load_core: int, seconds: int) -> Sample:
+    """Start the server, warm it up, and load it for `seconds`.
+
+    Raises ServerError when it does not answer as it must, LoadError when wrk reports any error.
+    """
+
+    with running(server, scenario, place) as (pid, port):
+        load = partial(wrk.start, port=port, core=load_core, directory=place.directory)
+        background = scenario.background and load(scenario.background, seconds=WARM_UP_S + seconds + 1)
+        try:
+            wrk.finish(load(scenario.load, seconds=WARM_UP_S))
+            before = cpu_seconds(pid)
+            tally = wrk.finish(load(scenario.load, seconds=seconds))
+            spent = cpu_seconds(pid) - before
+        finally:
+            if background:
+                wrk.finish(background)
+    return Sample(tally.requests / tally.seconds, tally.p50_ms, tally.p99_ms, spent / tally.requests * 1e6)

@@ -1,0 +1,167 @@
+"""A campaign as a table for people, as Markdown for docs/performance.md, and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.imports import ImportCost
+from bench.measure import Cell, Cells
+from bench.scenarios import Scenario
+from bench.targets import FLOOR, PEER, Verdict, verdicts
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+HEADINGS = [
+    "scenario", "server", "requests/s", "p50 ms", "p99 ms", "CPU us/request", "spread",
+    f"x {FLOOR}", f"less than {PEER}",
+]  # fmt: skip
+
+
+@dataclass(slots=True)
+class Campaign:
+    """Everything a reader needs to judge the figures and to make them again."""
+
+    command: str
+    versions: dict[str, str]
+    seconds: int
+    repeat: int
+    scenarios: Sequence[Scenario]
+    cells: Cells
+    imports: list[ImportCost]
+    made: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    machine: str = field(default_factory=lambda: machine())
+    commit: str = field(default_factory=lambda: commit())
+
+
+def machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    return (
+        f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()},"
+        f" {platform.python_implementation()} {platform.python_version()}"
+    )
+
+
+def commit() -> str:
+    """Return the short name of the commit checked out, with "+" when the tree differs; "unknown" outside of git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def rows(campaign: Campaign) -> list[list[str]]:
+    """Return the table's cells as text, one row for each scenario and server, in the order of HEADINGS."""
+    return [
+        [scenario.title, server, *figures(cell, campaign.cells, scenario.name)]
+        for scenario in campaign.scenarios
+        for (name, server), cell in campaign.cells.items()
+        if name == scenario.name
+    ]
+
+
+def figures(cell: Cell, cells: Cells, scenario: str) -> list[str]:
+    if cell.failure or not cell.samples:
+        return ["failed", *[""] * 6]
+    median = cell.median()
+    floor, peer = (cost(cells.get((scenario, server))) for server in (FLOOR, PEER))
+    return [
+        f"{median.requests_per_s:,.0f}",
+        f"{median.p50_ms:.2f}",
+        f"{median.p99_ms:.2f}",
+        f"{median.cpu_us:.1f}",
+        f"±{cell.spread():.0%}",
+        f"{median.cpu_us / floor:.2f}" if floor else "",
+        f"{peer / median.cpu_us:.1f} x" if peer else "",
+    ]
+
+
+def cost(cell: Cell | None) -> float | None:
+    return cell.median().cpu_us if cell and cell.samples and not cell.failure else None
+
+
+def table(campaign: Campaign) -> str:
+    """Return the whole result as aligned text."""
+    lines = [HEADINGS, *rows(campaign)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    text = [
+        "  ".join(
+            part.ljust(width) if column < 2 else part.rjust(width)
+            for column, (part, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    text += [f"{found.program!r}: {import_text(found)}" for found in campaign.imports]
+    text += [f"FAILED {': '.join(place)}: {cell.failure}" for place, cell in campaign.cells.items() if cell.failure]
+    return "\n".join(text)
+
+
+def import_text(found: ImportCost) -> str:
+    return "failed" if found.cpu_ms is None else f"{found.cpu_ms:.0f} ms of CPU"
+
+
+def check_lines(found: Sequence[Verdict]) -> list[str]:
+    words = {True: "met", False: "NOT MET", None: "not measured"}
+    return [
+        f"{words[verdict.met]}: {verdict.sentence}" + f" ({verdict.found})" * (verdict.met is not None)
+        for verdict in found
+    ]
+
+
+def markdown(campaign: Campaign) -> str:
+    """Return what stands between the markers of docs/performance.md."""
+    versions = "; ".join(f"{name}: {version}" for name, version in campaign.versions.items())
+    lines = [
+        f"Made {campaign.made} at commit `{campaign.commit}` by `{campaign.command}`",
+        f"({campaign.repeat} rounds of {campaign.seconds} s, medians) on {campaign.machine}.",
+        f"{versions}.",
+        "",
+        "| " + " | ".join(HEADINGS) + " |",
+        "|" + "---|" * 2 + "---:|" * (len(HEADINGS) - 2),
+        *("| " + " | ".join(row) + " |" for row in rows(campaign)),
+    ]
+    if campaign.imports:
+        lines += ["", "| program in a fresh interpreter | CPU beyond an empty program |", "|---|---:|"]
+        lines += [f"| `{found.program}` | {import_text(found)} |" for found in campaign.imports]
+    lines += ["", *(f"- {line}" for line in check_lines(verdicts(campaign.cells)))]
+    return "\n".join(lines)
+
+
+def replace_between_markers(document: str, text: str) -> str:
+    """Return `document` with `text` in place of what stood between the markers.
+
+    Raises ValueError when the markers are not there, once each and in order.
+    """
+    if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
+        raise ValueError(f"the document needs one line {BEGIN!r} and, below it, one line {END!r}")
+    head, _, rest = document.partition(BEGIN)
+    return f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
+
+
+def as_json(campaign: Campaign) -> str:
+    """Return every sample, for comparison with later campaigns."""
+    return json.dumps(
+        {
+            "made": campaign.made,
+            "machine": campaign.machine,
+            "commit": campaign.commit,
+            "command": campaign.command,
+            "versions": campaign.versions,
+            "seconds": campaign.seconds,
+            "results": [
+                {"scenario": scenario, "server": server, **asdict(cell)}
+                for (scenario, server), cell in campaign.cells.items()
+            ],
+            "imports": [asdict(found) for found in campaign.imports],
+            "targets": [asdict(verdict) for verdict in verdicts(campaign.cells)],
+        },
+        indent=2,
+    )

@@ -1,0 +1,227 @@
+"""Who is measured, as data, and how a server is started, checked and stopped.
+
+To add a server, add an entry to SERVERS and its packages to bench/requirements.txt.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.proc import read_processes, tree_of
+from bench.scenarios import Scenario
+from bench.wrk import Load
+
+APPS = Path(__file__).parent / "apps"
+START_LIMIT_S = 20.0
+STOP_LIMIT_S = 10.0
+
+
+class ServerError(Exception):
+    """A server did not start, did not answer as it must, or did not stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server, and the framework on it.
+
+    command: the arguments, in which {python} is the interpreter, {bin} its directory of commands, {port},
+        {threads}, {application} and {config} are filled in. It stays in the foreground.
+    applications: what it serves in place of each application named by a scenario.
+    without: names of scenarios it cannot serve although it serves their application.
+    peer: whether it runs in the peers' environment; else in the interpreter of this benchmark.
+    config: a file in bench/apps in which @PORT@ is filled in; its copy is {config}.
+    version: a command that prints what is measured.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    version: tuple[str, ...]
+    applications: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+    peer: bool = True
+    config: str = ""
+
+    def serves(self, scenario: Scenario) -> bool:
+        return scenario.application in self.applications and scenario.name not in self.without
+
+
+def versions_of(*packages: str) -> tuple[str, ...]:
+    program = "import sys, importlib.metadata as m; print(', '.join(n + ' ' + m.version(n) for n in sys.argv[1:]))"
+    return ("{python}", "-c", program, *packages)
+
+
+FLASK_APPLICATIONS = {name: name for name in ("pages:app", "routes:few", "routes:many", "rpc:app")}
+
+SERVERS = (
+    Server(
+        "nginx",
+        ("nginx", "-p", "{directory}", "-c", "{config}", "-g", "daemon off;"),
+        version=("nginx", "-v"),
+        applications={"pages:app": ""},
+        without=frozenset({"sleep", "mixed"}),
+        config="nginx.conf",
+    ),
+    Server(
+        "gunicorn+Flask",
+        (
+            *("{bin}/gunicorn", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "gthread", "--threads", "{threads}"),
+            *("--log-level", "warning", "{application}"),
+        ),
+        version=versions_of("gunicorn", "flask", "werkzeug", "flask-jsonrpc"),
+        applications=FLASK_APPLICATIONS,
+        environment={"BENCH_FRAMEWORK": "flask", "BENCH_JSONRPC": "flask_jsonrpc"},
+    ),
+    Server(
+        "demijohn",
+        (
+            *("{python}", "-m", "demijohn", "serve", "-b", "127.0.0.1:{port}", "-w", "1", "--threads", "{threads}"),
+            "{application}",
+        ),
+        version=versions_of("demijohn"),
+        applications=FLASK_APPLICATIONS,
+        environment={"BENCH_FRAMEWORK": "demijohn", "BENCH_JSONRPC": "demijohn.jsonrpc"},
+        peer=False,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where servers run: their core, the peers' interpreter, and a directory for their files."""
+
+    core: int
+    peers_python: Path
+    directory: Path
+
+    def fill(self, server: Server, command: tuple[str, ...], **values: object) -> list[str]:
+        python = self.peers_python if server.peer else Path(sys.executable)
+        values |= {"python": python, "bin": python.parent, "directory": self.directory}
+        return [part.format(**values) for part in command]
+
+
+def version_line(server: Server, place: Place) -> str:
+    """Return what `server.version` prints, such as "gunicorn 27.0.1, flask 3.1.3".
+
+    Raises ServerError when that fails: the server is not installed.
+    """
+    command = place.fill(server, server.version)
+    try:
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    except FileNotFoundError:
+        raise ServerError(f"{server.name}: there is no {command[0]!r}") from None
+    if done.returncode:
+        raise ServerError(f"{server.name} is not installed: {done.stdout.strip().splitlines()[-1]}")
+    return done.stdout.strip().removeprefix("nginx version: ")
+
+
+@contextmanager
+def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[int, int]]:
+    """Start `server` for `scenario` on its core; give its process id and port; stop its whole tree at the end.
+
+    Raises ServerError when it does not answer the scenario's requests with the content they must have.
+    """
+    port = free_port()
+    config = place.directory / server.config
+    if server.config:
+        config.write_text((APPS / server.config).read_text().replace("@PORT@", str(port)))
+    application = server.applications[scenario.application]
+    command = place.fill(
+        server, server.command, port=port, threads=scenario.threads, application=application, config=config
+    )
+    log = place.directory / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(place.core), *command],
+            cwd=APPS,
+            env={**os.environ, **server.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until_listening(process, port)
+        for load in filter(None, (scenario.load, scenario.background)):
+            verify(load, port)
+        yield process.pid, port
+    except ServerError as error:
+        raise ServerError(f"{server.name}, {scenario.name}: {error}{tail(log)}") from None
+    finally:
+        stop(process)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerError(f"it ended with status {process.returncode} before it listened")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise ServerError(f"it did not listen within {START_LIMIT_S:.0f} s")
+
+
+def verify(load: Load, port: int) -> None:
+    """Ask for every target of `load` once. Raises ServerError for the first answer that is not as it must be."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_LIMIT_S)
+    try:
+        for target, expected in load.exchanges.items():
+            connection.request(load.method, target, load.content or None, dict(load.fields))
+            response = connection.getresponse()
+            content = response.read().decode()
+            if response.status != 200 or not matches(content, expected):
+                raise ServerError(
+                    f"{load.method} {target} answered {response.status} {content[:500]!r}, not {expected!r}"
+                )
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerError(f"{load.method} {target} was not answered: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def matches(content: str, expected: Any) -> bool:
+    if isinstance(expected, str):
+        return content == expected
+    try:
+        return bool(json.loads(content) == expected)
+    except ValueError:
+        return False
+
+
+def tail(log: Path, lines: int = 20) -> str:
+    last = log.read_text(errors="replace").splitlines()[-lines:]
+    return "".join(f"\n    | {line}" for line in last)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask `process` to end, wait for it within the limit, and kill what is left of its tree."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        print(f"killed, for SIGTERM did not end it: {process.args!r}", file=sys.stderr)
+    for member in tree_of(process.pid, read_processes()):
+        with suppress(ProcessLookupError):
+            os.kill(member.pid, signal.SIGKILL)
+    process.wait()

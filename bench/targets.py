@@ -1,0 +1,88 @@
+"""What demijohn promises of its speed, and whether a campaign bears it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.measure import Cells, Sample
+
+OURS, FLOOR, PEER = "demijohn", "nginx", "gunicorn+Flask"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """`met` is None when what the target compares was not measured."""
+
+    sentence: str
+    found: str
+    met: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure computed from named cells, and its limit; `figure` gets their medians in the order of `cells`."""
+
+    sentence: str
+    cells: tuple[tuple[str, str], ...]
+    figure: Callable[..., float]
+    unit: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def verdict(self, results: Cells) -> Verdict:
+        found = [results.get(cell) for cell in self.cells]
+        medians = [cell.median() for cell in found if cell and cell.samples and not cell.failure]
+        if len(medians) < len(self.cells):
+            return Verdict(self.sentence, "not measured", None)
+        figure = self.figure(*medians)
+        met = (self.at_most is None or figure <= self.at_most) and (self.at_least is None or figure >= self.at_least)
+        return Verdict(self.sentence, f"{figure:.2f} {self.unit}", met)
+
+
+def cost_ratio(one: Sample, other: Sample) -> float:
+    return one.cpu_us / other.cpu_us
+
+
+TARGETS = (
+    Target("hello costs at most 2.5 x nginx's CPU", (("hello", OURS), ("hello", FLOOR)), cost_ratio, "x", at_most=2.5),
+    Target(
+        "hello costs at least 15 x less CPU than gunicorn+Flask",
+        (("hello", PEER), ("hello", OURS)),
+        cost_ratio,
+        "x",
+        at_least=15,
+    ),
+    Target(
+        "500 routes cost at most 1.2 x what 5 routes do",
+        (("routes500", OURS), ("routes5", OURS)),
+        cost_ratio,
+        "x",
+        at_most=1.2,
+    ),
+    Target(
+        "a view that sleeps 10 ms costs at least 4 x less CPU than on gunicorn+Flask with the same 64 threads",
+        (("sleep", PEER), ("sleep", OURS)),
+        cost_ratio,
+        "x",
+        at_least=4,
+    ),
+    Target(
+        "a view that sleeps 10 ms is answered in less than 16 ms (p50)",
+        (("sleep", OURS),),
+        lambda sample: sample.p50_ms,
+        "ms",
+        at_most=16,
+    ),
+    Target(
+        "while 8 connections wait 1 s each, hello on others is answered in less than 20 ms (p99)",
+        (("mixed", OURS),),
+        lambda sample: sample.p99_ms,
+        "ms",
+        at_most=20,
+    ),
+)
+
+
+def verdicts(results: Cells) -> list[Verdict]:
+    return [target.verdict(results) for target in TARGETS]
