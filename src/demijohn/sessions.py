@@ -1,0 +1,221 @@
+"""Sessions: what one client keeps from request to request, by default in a signed cookie."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from werkzeug.datastructures import CallbackDict
+
+from .json.tag import TaggedJSONSerializer
+
+if TYPE_CHECKING:
+    from .app import Flask
+    from .wrappers import Request, Response
+
+
+class SessionMixin(MutableMapping[str, Any]):
+    """What a session has besides its items.
+
+    new: whether the client sent none. modified: whether it must be saved; an implementation that cannot tell says
+    True. accessed: whether the request used it, so that its answer depends on the cookie.
+    """
+
+    new = False
+    modified = True
+    accessed = False
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the session outlives the browser, by `PERMANENT_SESSION_LIFETIME`."""
+        return self.get("_permanent", False)  # type: ignore[no-any-return]
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        self["_permanent"] = bool(value)
+
+
+class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
+    """A session that notes when an item is set or removed. What changes inside an item needs `modified = True`."""
+
+    modified = False
+
+    def __init__(self, initial: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+        super().__init__(initial, _note_change)
+
+
+def _note_change(session: CallbackDict[str, Any]) -> None:
+    session.modified = True  # type: ignore[attr-defined]
+
+
+class NullSession(SecureCookieSession):
+    """The session of an application without a secret key: empty, and refuses to be written to."""
+
+    def _fail(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise RuntimeError(
+            "The session is unavailable because no secret key was set. Set app.secret_key, or SECRET_KEY in the"
+            " configuration, to something unique and secret; python -c 'import secrets; print(secrets.token_hex())'"
+            " makes one."
+        )
+
+    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail  # type: ignore[assignment]
+    del _fail
+
+
+class SessionInterface:
+    """How an application opens and saves sessions. Subclasses give `open_session` and `save_session`.
+
+    null_session_class: the class of the session to use when `open_session` returns None.
+    pickle_based: whether the items are pickled; extensions ask.
+    """
+
+    null_session_class = NullSession
+    pickle_based = False
+
+    def make_null_session(self, app: Flask) -> NullSession:
+        """Make the session to use when none could be opened: its errors say what is missing."""
+        return self.null_session_class()
+
+    def is_null_session(self, obj: object) -> bool:
+        """Whether `obj` stands for no session, so is never saved."""
+        return isinstance(obj, self.null_session_class)
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the name of the cookie, `SESSION_COOKIE_NAME`."""
+        return app.config["SESSION_COOKIE_NAME"]  # type: ignore[no-any-return]
+
+    def get_cookie_domain(self, app: Flask) -> str | None:
+        """Return `SESSION_COOKIE_DOMAIN`: None sends the cookie to the very host that set it."""
+        return app.config["SESSION_COOKIE_DOMAIN"]  # type: ignore[no-any-return]
+
+    def get_cookie_path(self, app: Flask) -> str:
+        """Return the path the cookie is for: `SESSION_COOKIE_PATH`, else `APPLICATION_ROOT`."""
+        return app.config["SESSION_COOKIE_PATH"] or app.config["APPLICATION_ROOT"]  # type: ignore[no-any-return]
+
+    def get_cookie_httponly(self, app: Flask) -> bool:
+        """Whether the cookie is hidden from scripts, `SESSION_COOKIE_HTTPONLY`."""
+        return app.config["SESSION_COOKIE_HTTPONLY"]  # type: ignore[no-any-return]
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Whether the cookie goes over HTTPS only, `SESSION_COOKIE_SECURE`."""
+        return app.config["SESSION_COOKIE_SECURE"]  # type: ignore[no-any-return]
+
+    def get_cookie_samesite(self, app: Flask) -> str | None:
+        """Return `"Strict"`, `"Lax"` or None, `SESSION_COOKIE_SAMESITE`."""
+        return app.config["SESSION_COOKIE_SAMESITE"]  # type: ignore[no-any-return]
+
+    def get_cookie_partitioned(self, app: Flask) -> bool:
+        """Whether the cookie has the attribute Partitioned, `SESSION_COOKIE_PARTITIONED`."""
+        return app.config["SESSION_COOKIE_PARTITIONED"]  # type: ignore[no-any-return]
+
+    def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
+        """Return when a permanent session saved now ends; None for one that ends with the browser."""
+        return datetime.now(UTC) + app.permanent_session_lifetime if session.permanent else None
+
+    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
+        """Whether the answer has to carry the cookie: the session changed, or is permanent and renewed each time.
+
+        The latter is `SESSION_REFRESH_EACH_REQUEST`.
+        """
+        return session.modified or (session.permanent and app.config["SESSION_REFRESH_EACH_REQUEST"])
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
+        """Return the session of `request`, or None when there cannot be one, as without a secret key."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method 'open_session'.")
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Save the session at the end of its request; not called for a null session."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method 'save_session'.")
+
+
+session_json_serializer = TaggedJSONSerializer()
+
+
+def _lazy_sha1(string: bytes = b"") -> Any:
+    # Looked up when used: where FIPS rules out SHA-1, `digest_method` can still be replaced.
+    return hashlib.sha1(string)
+
+
+class SecureCookieSessionInterface(SessionInterface):
+    """Sessions in a cookie that the client can read but not change, signed by itsdangerous.
+
+    salt, digest_method, key_derivation: how the cookie is signed.
+    serializer: how it is written. session_class: the class of the sessions.
+    """
+
+    salt = "cookie-session"
+    digest_method: Callable[..., Any] = staticmethod(_lazy_sha1)
+    key_derivation = "hmac"
+    serializer = session_json_serializer
+    session_class = SecureCookieSession
+
+    # The last serializer made, and what it was made of: keys seldom change.
+    _made: tuple[tuple[Any, ...], URLSafeTimedSerializer] | None = None
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Return what signs and reads the cookie, None without a secret key.
+
+        It signs with `SECRET_KEY` and also accepts what any of `SECRET_KEY_FALLBACKS` signed.
+        """
+        if not app.secret_key:
+            return None
+        # itsdangerous signs with the last key.
+        keys = [*(app.config["SECRET_KEY_FALLBACKS"] or ()), app.secret_key]
+        made_of = (keys, self.salt, self.serializer, self.key_derivation, self.digest_method)
+        made = self._made
+        if made is None or made[0] != made_of:
+            made = self._made = (
+                made_of,
+                URLSafeTimedSerializer(
+                    keys,  # type: ignore[arg-type]
+                    salt=self.salt,
+                    serializer=self.serializer,
+                    signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
+                ),
+            )
+        return made[1]
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session in the cookie, a new one when there is no cookie or a wrong, old or unreadable one."""
+        signing = self.get_signing_serializer(app)
+        if signing is None:
+            return None
+        cookie = request.cookies.get(self.get_cookie_name(app))
+        if not cookie:
+            return self.session_class()
+        try:
+            return self.session_class(signing.loads(cookie, max_age=int(app.permanent_session_lifetime.total_seconds())))
+        except BadSignature:
+            return self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie when it must be, delete it when the session was emptied, and tell caches when it was used."""
+        if session.accessed:
+            response.vary.add("Cookie")
+        if not session:
+            if session.modified:
+                response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
+                response.vary.add("Cookie")
+        elif self.should_set_cookie(app, session):
+            signing = self.get_signing_serializer(app)
+            assert signing is not None, "a session without a secret key is a null session, which is not saved"
+            response.set_cookie(
+                self.get_cookie_name(app),
+                signing.dumps(dict(session)),  # type: ignore[arg-type]
+                expires=self.get_expiration_time(app, session),
+                **self._attributes(app),
+            )
+            response.vary.add("Cookie")
+
+    def _attributes(self, app: Flask) -> dict[str, Any]:
+        return {
+            "domain": self.get_cookie_domain(app),
+            "path": self.get_cookie_path(app),
+            "secure": self.get_cookie_secure(app),
+            "samesite": self.get_cookie_samesite(app),
+            "partitioned": self.get_cookie_partitioned(app),
+            "httponly": self.get_cookie_httponly(app),
+        }
