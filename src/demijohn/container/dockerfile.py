@@ -147,7 +147,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \\
 _APPLICATION = """\
 COPY . .
 {package}# Bytecode now, because the user below may not write; checked, because code may be mounted over it.
-RUN /venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash . \\
+RUN {clean}/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash . \\
  || echo "the files named above have no bytecode"
 """
 
@@ -188,7 +188,8 @@ def dockerfile(project: Project, target: str, *, folder: str = ".", python: str 
     if folder != ".":
         serve += ["--chdir", folder]
     build = _BUILD.format(base=base, dependencies=_dependencies(project))
-    application = _APPLICATION.format(package=_package(project))
+    clean = "rm -rf wheels; " if project.has_wheels else ""
+    application = _APPLICATION.format(package=_package(project), clean=clean)
     final = _FINAL.format(
         labels=_labels(project, base),
         port=port,
