@@ -89,6 +89,8 @@ def serve(arguments: list[str], app_import_path: str | None = None) -> int:
         settings = from_values(values)
     except SettingError as error:
         parser.exit(2, f"Error: {error}\n")
+    # A module that calls app.run() when it is imported must not start a second server.
+    os.environ["FLASK_RUN_FROM_CLI"] = "true"
     return run_server(target, settings)
 
 

@@ -397,3 +397,14 @@ def show_server_banner(debug: bool | None, app_import_path: str | None) -> None:
         click.echo(f" * Serving Flask app {app_import_path!r}")
     if debug is not None:
         click.echo(f" * Debug mode: {'on' if debug else 'off'}")
+
+
+def say_run_is_ignored() -> None:
+    """Print why `app.run()` does nothing here; once, not again in the reloader's child."""
+    if not is_running_from_reloader():
+        click.secho(
+            " * Ignoring a call to 'app.run()', which would block the command that is running.\n"
+            "   Call it under \"if __name__ == '__main__':\" only.",
+            fg="red",
+            err=True,
+        )
