@@ -100,7 +100,11 @@ def table(campaign: Campaign) -> str:
         for line in lines
     ]
     text += [f"{found.program!r}: {import_text(found)}" for found in campaign.imports]
-    text += [f"FAILED {': '.join(place)}: {cell.failure}" for place, cell in campaign.cells.items() if cell.failure]
+    text += [
+        f"FAILED {scenario}, {server}: {cell.failure}"
+        for (scenario, server), cell in campaign.cells.items()
+        if cell.failure
+    ]
     return "\n".join(text)
 
 

@@ -158,7 +158,7 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
             verify(load, port)
         yield process.pid, port
     except ServerError as error:
-        raise ServerError(f"{server.name}, {scenario.name}: {error}{tail(log)}") from None
+        raise ServerError(f"{error}{tail(log)}") from None
     finally:
         stop(process)
 

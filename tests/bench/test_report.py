@@ -1,0 +1,103 @@
+"""Medians, ratios, targets and the page they are written to."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bench.measure import Cell, Sample, rotated
+from bench.report import BEGIN, END, HEADINGS, Campaign, as_json, markdown, replace_between_markers, rows, table
+from bench.scenarios import SCENARIOS
+from bench.servers import SERVERS
+from bench.targets import TARGETS, verdicts
+
+
+def cell(*costs: float, p50_ms: float = 1.0, p99_ms: float = 2.0) -> Cell:
+    return Cell([Sample(1000.0, p50_ms, p99_ms, cost) for cost in costs])
+
+
+def campaign(cells: dict[tuple[str, str], Cell]) -> Campaign:
+    return Campaign("python -m bench", {"nginx": "nginx/1"}, 3, 5, SCENARIOS, cells, [], "today", "a machine", "abc")
+
+
+def test_one_slow_round_does_not_move_the_median() -> None:
+    assert cell(20.0, 21.0, 90.0).median() == Sample(1000.0, 1.0, 2.0, 21.0)
+    assert cell(20.0, 21.0, 22.0).spread() == pytest.approx(1 / 21)
+
+
+def test_each_server_goes_first_in_some_round() -> None:
+    assert {rotated(SERVERS, turn)[0].name for turn in range(len(SERVERS))} == {server.name for server in SERVERS}
+    assert sorted(server.name for server in rotated(SERVERS, 7)) == sorted(server.name for server in SERVERS)
+
+
+def test_rows_compare_with_nginx_and_with_flask() -> None:
+    made = campaign(
+        {("hello", "nginx"): cell(10.0), ("hello", "gunicorn+Flask"): cell(400.0), ("hello", "demijohn"): cell(20.0)}
+    )
+    assert dict(zip(HEADINGS, rows(made)[2], strict=True)) == {
+        "scenario": "hello", "server": "demijohn", "requests/s": "1,000", "p50 ms": "1.00", "p99 ms": "2.00",
+        "CPU us/request": "20.0", "spread": "±0%", "x nginx": "2.00", "less than gunicorn+Flask": "20.0 x",
+    }  # fmt: skip
+
+
+def test_a_failure_is_told_and_its_figures_are_not() -> None:
+    failed = cell(10.0)
+    failed.failure = "of 9 answers wrk reports as errors: 1 status"
+    made = campaign({("hello", "demijohn"): failed})
+    assert "FAILED hello, demijohn: of 9 answers" in table(made)
+    assert "10.0" not in table(made)
+    assert "| failed |" in markdown(made)
+    assert {verdict.met for verdict in verdicts(made.cells)} == {None}
+
+
+ALL_MET = {
+    ("hello", "nginx"): cell(8.0),
+    ("hello", "gunicorn+Flask"): cell(300.0),
+    ("hello", "demijohn"): cell(20.0),
+    ("routes5", "demijohn"): cell(25.0),
+    ("routes500", "demijohn"): cell(30.0),
+    ("sleep", "gunicorn+Flask"): cell(400.0),
+    ("sleep", "demijohn"): cell(100.0, p50_ms=15.9),
+    ("mixed", "demijohn"): cell(20.0, p99_ms=19.9),
+}
+
+
+def test_targets_are_met_at_their_limits() -> None:
+    assert {verdict.met for verdict in verdicts(ALL_MET)} == {True}
+    assert len(verdicts(ALL_MET)) == len(TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("place", "worse"),
+    [
+        (("hello", "nginx"), cell(7.9)),
+        (("hello", "gunicorn+Flask"), cell(299.0)),
+        (("routes500", "demijohn"), cell(30.1)),
+        (("sleep", "demijohn"), cell(100.1)),
+        (("sleep", "demijohn"), cell(100.0, p50_ms=16.1)),
+        (("mixed", "demijohn"), cell(20.0, p99_ms=20.1)),
+    ],
+)
+def test_a_little_beyond_a_limit_one_target_is_not_met(place: tuple[str, str], worse: Cell) -> None:
+    assert [verdict.met for verdict in verdicts(ALL_MET | {place: worse})].count(False) == 1
+
+
+def test_targets_name_scenarios_and_servers_that_exist() -> None:
+    cells = {(scenario.name, server.name) for scenario in SCENARIOS for server in SERVERS if server.serves(scenario)}
+    assert {place for target in TARGETS for place in target.cells} <= cells
+
+
+def test_the_page_keeps_what_is_around_the_markers() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replace_between_markers(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("page", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_a_page_without_its_markers_is_not_touched(page: str) -> None:
+    with pytest.raises(ValueError, match="bench: begin"):
+        replace_between_markers(page, "new")
+
+
+def test_json_holds_every_sample() -> None:
+    made = json.loads(as_json(campaign({("hello", "demijohn"): cell(20.0, 21.0)})))
+    assert [sample["cpu_us"] for sample in made["results"][0]["samples"]] == [20.0, 21.0]
