@@ -33,7 +33,7 @@ from .globals import _cv_app, _cv_request, g, request, request_ctx, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv
 from .json.provider import DefaultJSONProvider, JSONProvider
 from .logging import create_logger
-from .scaffold import Scaffold, _endpoint_from_view_func, chain, find_package, setupmethod
+from .scaffold import Scaffold, _endpoint_from_view_func, chain, chain_back, find_package, setupmethod
 from .sessions import SecureCookieSessionInterface, SessionInterface
 from .signals import (
     appcontext_tearing_down,
@@ -664,7 +664,7 @@ class Flask(Scaffold):
 
     def preprocess_request(self) -> ft.ResponseReturnValue | None:
         """Run what comes before the view; what a hook returns, if not None, is the answer."""
-        req = request_ctx.request
+        req = _cv_request.get().request
         names: tuple[str | None, ...] = (None, *reversed(req.blueprints))
         for preprocessor in chain(self.url_value_preprocessors, names):
             preprocessor(req.endpoint, req.view_args)
@@ -793,13 +793,12 @@ class Flask(Scaffold):
 
     def process_response(self, response: Response) -> Response:
         """Run what comes after the view on a response, and save the session in it."""
-        ctx = request_ctx._get_current_object()  # type: ignore[attr-defined]
+        ctx = _cv_request.get()
         for this_once in ctx._after_request_functions or ():
             response = self.ensure_sync(this_once)(response)
-        for name in (*ctx.request.blueprints, None):
-            if name in self.after_request_funcs:
-                for hook in reversed(self.after_request_funcs[name]):
-                    response = self.ensure_sync(hook)(response)
+        if self.after_request_funcs:
+            for hook in chain_back(self.after_request_funcs, (*ctx.request.blueprints, None)):
+                response = self.ensure_sync(hook)(response)
         ctx.save_session(response)
         return response
 
@@ -807,10 +806,9 @@ class Flask(Scaffold):
         """Run the teardown functions of the request. Called when its context is popped."""
         if exc is _unset:
             exc = sys.exc_info()[1]
-        for name in (*request.blueprints, None):
-            if name in self.teardown_request_funcs:
-                for function in reversed(self.teardown_request_funcs[name]):
-                    self.ensure_sync(function)(exc)
+        if self.teardown_request_funcs:
+            for function in chain_back(self.teardown_request_funcs, (*_cv_request.get().request.blueprints, None)):
+                self.ensure_sync(function)(exc)
         if request_tearing_down.receivers:
             request_tearing_down.send(self, _async_wrapper=self.ensure_sync, exc=exc)
 

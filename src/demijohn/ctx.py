@@ -115,20 +115,21 @@ def has_app_context() -> bool:
     return _cv_app.get(None) is not None
 
 
-_stock_open_and_save = (SecureCookieSessionInterface.open_session, SecureCookieSessionInterface.save_session)
+_stock_open_session = SecureCookieSessionInterface.open_session
+_stock_save_session = SecureCookieSessionInterface.save_session
 
 
-def _opens_late(interface: SessionInterface) -> bool:
+def opens_late(interface: SessionInterface) -> bool:
     """Whether nobody can tell a session opened when first used from one opened before the view.
 
     So it is for the signed cookie, which only reads the request; any other interface may do work there that the
     view relies on.
     """
-    cls = type(interface)
     return (
-        cls is SecureCookieSessionInterface
+        type(interface) is SecureCookieSessionInterface
+        and SecureCookieSessionInterface.open_session is _stock_open_session
+        and SecureCookieSessionInterface.save_session is _stock_save_session
         and not interface.__dict__
-        and (cls.open_session, cls.save_session) == _stock_open_and_save
     )
 
 
@@ -352,7 +353,7 @@ class RequestContext:
             app_ctx = self.app.app_context()
             app_ctx.push()
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
-        if self._opened_session is None and not _opens_late(self.app.session_interface):
+        if self._opened_session is None and not opens_late(self.app.session_interface):
             self._open_session()
         # After the session, which converters may read. A native request has its route already.
         if self._url_adapter is not None and self._url_adapter is not _unset:
@@ -375,14 +376,27 @@ class RequestContext:
             token, app_ctx = self._cv_tokens.pop()
             _cv_request.reset(token)
             if last:
-                environ = current.request.__dict__.get("environ")
-                if environ is not None:
-                    # The environ outlives the request in servers; a request in it would hold itself alive.
-                    environ["werkzeug.request"] = None
+                current._forget_in_environ()
             if app_ctx is not None:
                 app_ctx.pop(exc)
         if current is not self:
             raise AssertionError(f"Popped a request context that was not the current one: {current!r}, not {self!r}.")
+
+    def pop_quietly(self) -> None:
+        """Do what `pop` does when there is nothing to tear down, nobody to tell, and this context is current."""
+        self.request.close()
+        token, app_ctx = self._cv_tokens.pop()
+        _cv_request.reset(token)
+        if not self._cv_tokens:
+            self._forget_in_environ()
+        if app_ctx is not None:
+            _cv_app.reset(app_ctx._cv_tokens.pop())
+
+    def _forget_in_environ(self) -> None:
+        # The environ outlives the request in servers; a request in it would hold itself alive.
+        environ = self.request.__dict__.get("environ")
+        if environ is not None:
+            environ["werkzeug.request"] = None
 
     def __enter__(self) -> Self:
         self.push()

@@ -11,12 +11,20 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from .ctx import RequestContext
+from .ctx import AppContext, RequestContext, opens_late
 from .environ import environ_of
+from .globals import _cv_app, _cv_request
 from .json.provider import DefaultJSONProvider
 from .message import ResponseMessage, encode_field_lines, response_message
 from .routing import Route, Router
-from .signals import request_finished, request_started
+from .signals import (
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    request_finished,
+    request_started,
+    request_tearing_down,
+)
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
@@ -86,7 +94,12 @@ class FastPath:
         request.json_module = app.json
         ctx = RequestContext.of_native(app, request)
         error: BaseException | None = None
-        ctx.push()
+        if appcontext_pushed.receivers or _cv_app.get(None) is not None or not opens_late(app.session_interface):
+            ctx.push()
+        else:
+            app_ctx = AppContext(app)
+            app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
+            ctx._cv_tokens.append((_cv_request.set(ctx), app_ctx))
         try:
             try:
                 return self._answer(ctx, head)
@@ -99,7 +112,17 @@ class FastPath:
         finally:
             if error is not None and app.should_ignore_error(error):
                 error = None
-            ctx.pop(error)
+            if (
+                app.teardown_request_funcs
+                or app.teardown_appcontext_funcs
+                or request_tearing_down.receivers
+                or appcontext_tearing_down.receivers
+                or appcontext_popped.receivers
+                or _cv_request.get(None) is not ctx
+            ):
+                ctx.pop(error)
+            else:
+                ctx.pop_quietly()
 
     def _answer(self, ctx: RequestContext, head: RequestHead) -> ResponseMessage:
         """Do what `Flask.full_dispatch_request` does."""

@@ -330,11 +330,18 @@ def _endpoint_from_view_func(view_func: ft.RouteCallable) -> str:
     return view_func.__name__
 
 
-def chain(funcs: dict[ft.AppOrBlueprintKey, list[F]], blueprints: Iterable[str | None]) -> Iterable[F]:
-    """Yield the functions of a registry for the given keys, in their order."""
-    for name in blueprints:
+def chain(funcs: dict[ft.AppOrBlueprintKey, list[F]], names: Iterable[str | None]) -> Iterable[F]:
+    """Yield the functions of a registry for the given keys, in the order of their registration."""
+    for name in names:
         if name in funcs:
             yield from funcs[name]
+
+
+def chain_back(funcs: dict[ft.AppOrBlueprintKey, list[F]], names: Iterable[str | None]) -> Iterable[F]:
+    """Yield the functions of a registry for the given keys, the last registered of each first."""
+    for name in names:
+        if name in funcs:
+            yield from reversed(funcs[name])
 
 
 def find_package(import_name: str) -> tuple[str | None, str]:

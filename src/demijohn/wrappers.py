@@ -241,6 +241,11 @@ class Request(RequestBase):
                 return content.decode(errors="replace") if as_text else content
         return super().get_data(cache=cache, as_text=as_text, parse_form_data=parse_form_data)  # type: ignore[call-overload]
 
+    def close(self) -> None:
+        """Close the files that were sent."""
+        if "files" in self.__dict__:
+            super().close()
+
     def _load_form_data(self) -> None:
         super()._load_form_data()
         if current_app and current_app.debug and self.mimetype != "multipart/form-data" and not self.files:
