@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 
 from bench import wrk
-from bench.proc import cpu_seconds
+from bench.proc import spent_by, spent_by_others
 from bench.scenarios import Scenario
 from bench.servers import Place, Server, ServerError, running
 
@@ -17,12 +18,17 @@ WARM_UP_S = 1
 
 @dataclass(slots=True)
 class Sample:
-    """One run of one scenario on one server."""
+    """One run of one scenario on one server.
+
+    cpu_us: CPU time of the server's whole tree for one request.
+    others: what all other processes of the machine but wrk took meanwhile, as a part of one core.
+    """
 
     requests_per_s: float
     p50_ms: float
     p99_ms: float
     cpu_us: float
+    others: float
 
 
 @dataclass(slots=True)
@@ -34,12 +40,7 @@ class Cell:
 
     def median(self) -> Sample:
         """Return the median of each figure. Raises statistics.StatisticsError when there is no sample."""
-        return Sample(
-            statistics.median(sample.requests_per_s for sample in self.samples),
-            statistics.median(sample.p50_ms for sample in self.samples),
-            statistics.median(sample.p99_ms for sample in self.samples),
-            statistics.median(sample.cpu_us for sample in self.samples),
-        )
+        return Sample(*(statistics.median(run) for run in zip(*map(astuple, self.samples), strict=True)))
 
     def spread(self) -> float:
         """Return half the distance between the least and the most CPU time, as a part of the median."""
@@ -108,10 +109,16 @@ def measure(scenario: Scenario, server: Server, place: Place, load_core: int, se
         background = scenario.background and load(scenario.background, seconds=WARM_UP_S + seconds + 1)
         try:
             wrk.finish(load(scenario.load, seconds=WARM_UP_S))
-            before = cpu_seconds(pid)
+            spent, others = spent_by(pid), spent_by_others(os.getpid())
             tally = wrk.finish(load(scenario.load, seconds=seconds))
-            spent = cpu_seconds(pid) - before
+            spent, others = spent_by(pid) - spent, spent_by_others(os.getpid()) - others
         finally:
             if background:
                 wrk.finish(background)
-    return Sample(tally.requests / tally.seconds, tally.p50_ms, tally.p99_ms, spent / tally.requests * 1e6)
+    return Sample(
+        requests_per_s=tally.requests / tally.seconds,
+        p50_ms=tally.p50_ms,
+        p99_ms=tally.p99_ms,
+        cpu_us=spent / tally.requests * 1e6,
+        others=others / tally.seconds,
+    )

@@ -55,6 +55,17 @@ def tree_of(root: int, processes: Iterable[Process]) -> list[Process]:
     return tree
 
 
-def cpu_seconds(root: int) -> float:
-    """Return the user and system time spent so far by the tree of `root`, to 1 / TICKS_PER_SECOND."""
-    return sum(process.ticks for process in tree_of(root, read_processes())) / TICKS_PER_SECOND
+def cpu_seconds(processes: Iterable[Process]) -> float:
+    """Return the user and system time they spent so far, to 1 / TICKS_PER_SECOND."""
+    return sum(process.ticks for process in processes) / TICKS_PER_SECOND
+
+
+def spent_by(root: int) -> float:
+    """Return the CPU seconds spent so far by `root` and all that it started."""
+    return cpu_seconds(tree_of(root, read_processes()))
+
+
+def spent_by_others(root: int) -> float:
+    """Return the CPU seconds spent so far by all processes of the machine but the tree of `root`."""
+    processes = list(read_processes())
+    return cpu_seconds(processes) - cpu_seconds(tree_of(root, processes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -99,6 +100,7 @@ def table(campaign: Campaign) -> str:
         ).rstrip()
         for line in lines
     ]
+    text += [disturbance(campaign.cells)]
     text += [f"{found.program!r}: {import_text(found)}" for found in campaign.imports]
     text += [
         f"FAILED {scenario}, {server}: {cell.failure}"
@@ -106,6 +108,16 @@ def table(campaign: Campaign) -> str:
         if cell.failure
     ]
     return "\n".join(text)
+
+
+def disturbance(cells: Cells) -> str:
+    shares = [sample.others for cell in cells.values() for sample in cell.samples]
+    if not shares:
+        return "Nothing was measured."
+    return (
+        f"Meanwhile all other processes took {statistics.median(shares):.0%} of a core (median of the runs),"
+        f" {max(shares):.0%} at most."
+    )
 
 
 def import_text(found: ImportCost) -> str:
@@ -127,6 +139,7 @@ def markdown(campaign: Campaign) -> str:
         f"Made {campaign.made} at commit `{campaign.commit}` by `{campaign.command}`",
         f"({campaign.repeat} rounds of {campaign.seconds} s, medians) on {campaign.machine}.",
         f"{versions}.",
+        disturbance(campaign.cells),
         "",
         "| " + " | ".join(HEADINGS) + " |",
         "|" + "---|" * 2 + "---:|" * (len(HEADINGS) - 2),

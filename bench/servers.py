@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.proc import read_processes, tree_of
 from bench.scenarios import Scenario
-from bench.wrk import Load
+from bench.wrk import Load, LoadError
 
 APPS = Path(__file__).parent / "apps"
 START_LIMIT_S = 20.0
@@ -157,8 +157,8 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
         for load in filter(None, (scenario.load, scenario.background)):
             verify(load, port)
         yield process.pid, port
-    except ServerError as error:
-        raise ServerError(f"{error}{tail(log)}") from None
+    except (ServerError, LoadError) as error:
+        raise type(error)(f"{error}{tail(log)}") from None
     finally:
         stop(process)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from bench.proc import Process, cpu_seconds, parse_stat, read_processes, tree_of
+from bench.proc import Process, parse_stat, read_processes, spent_by, spent_by_others, tree_of
 
 
 @pytest.mark.parametrize("command", ["python", "a b", "odd) (name", ")", "1 2 3 4"])
@@ -54,6 +54,7 @@ def test_cpu_time_of_threads_and_children_counts(who: str) -> None:
         assert process.stdout
         try:
             assert process.stdout.readline() == b"spent\n"
-            assert cpu_seconds(process.pid) >= 0.28  # /proc rounds down
+            assert spent_by(process.pid) >= 0.28  # /proc rounds down
+            assert spent_by_others(os.getpid()) < spent_by_others(process.pid)
         finally:
             process.stdin.close()
