@@ -1,0 +1,460 @@
+"""The parent process: keeps the listeners, forks the workers and replaces them, answers to signals."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from ..typing import Gateway
+from .loading import LoadError, load_gateway
+from .log import LogFiles, log, open_logs
+from .settings import SettingError, Settings
+from .slots import Slot, SlotTable, State
+from .sockets import Listener, open_listeners
+from .worker import BOOT_FAILED, Worker, log_load_error
+
+_CAPACITY = 1024  # rows for workers; the kernel gives memory only to those in use
+_TICK_S = 1.0  # how often heartbeats and deadlines are looked at
+_QUICK_S = 5.0  # what a quick stop leaves to workers
+_ABORT_S = 2.0  # what a worker without a heartbeat has to write down its stacks
+_YOUNG_S = 2.0  # a worker that dies before it has served this long may be one of a crash loop
+_YOUNG_DEATHS = 5  # so many of them in a row are one
+_CRASH_LOOP_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGCHLD,
+)
+
+
+def serve(target: str, settings: Settings) -> int:
+    """Serve the application that `target` names (see `loading.load`) until a signal ends it.
+
+    Returns the exit status: 0 when it was asked to stop, 1 for a setting that cannot be used, 3 when the
+    application cannot be loaded. What went wrong is on standard error or in the error log by then.
+
+    Raises SystemExit in the worker processes it forks.
+    """
+    try:
+        _prepare_process(settings)
+        logs = open_logs(settings)
+        load = _preloaded(target) if settings.preload else lambda: load_gateway(target)
+        listeners = open_listeners(settings.bind, settings.backlog)
+        pid_file = None if settings.pid_file is None else PidFile(settings.pid_file)
+    except SettingError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except LoadError as error:
+        log_load_error(error)
+        return BOOT_FAILED
+    log.info("Listening at: %s (%d)", ", ".join(listener.url for listener in listeners), os.getpid())
+    log.info("Using %d workers with %d threads each", settings.workers, settings.threads)
+    status = Arbiter(load, listeners, settings, logs).run()
+    if pid_file is not None:
+        pid_file.remove()
+    log.info("Stopped")
+    return status
+
+
+def _prepare_process(settings: Settings) -> None:
+    """Change to the directory, set the variables and the places of modules. Raises SettingError."""
+    if settings.chdir is not None:
+        try:
+            os.chdir(settings.chdir)
+        except OSError as error:
+            raise SettingError(f"Cannot change to the directory {settings.chdir}: {error.strerror}.") from None
+    for assignment in settings.environment:
+        name, _, value = assignment.partition("=")
+        os.environ[name] = value
+    extra = settings.python_path.split(",") if settings.python_path is not None else []
+    sys.path[:0] = [os.path.abspath(directory) for directory in (*extra, os.getcwd())]
+    if settings.name is not None:
+        with open("/proc/self/comm", "w") as comm:
+            comm.write(settings.name)
+
+
+def _preloaded(target: str) -> Callable[[], Gateway]:
+    """Load the application into this process, for its workers to share. Raises LoadError."""
+    gateway = load_gateway(target)
+    return lambda: gateway
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A worker as its arbiter sees it; times are `time.monotonic()`.
+
+    generation: of the code it loaded; SIGHUP starts the next one.
+    ready_s: when it said that it is ready; None before.
+    leaves_by_s: it was asked to stop, and is killed then; None when it was not asked.
+    """
+
+    pid: int
+    slot: Slot
+    generation: int
+    ready_s: float | None = None
+    leaves_by_s: float | None = None
+
+    def kill(self, signum: signal.Signals) -> None:
+        os.kill(self.pid, signum)  # It is there until waited for, so the number is nobody else's.
+
+
+class Arbiter:
+    """Keeps workers serving until it is asked to stop.
+
+    The rule for their number: while one of an older generation serves, there may be one more than wanted; and when
+    more are ready than wanted, the oldest are asked to leave. So nobody leaves before its successor is ready.
+    """
+
+    def __init__(
+        self, load: Callable[[], Gateway], listeners: list[Listener], settings: Settings, logs: LogFiles
+    ) -> None:
+        self._load = load
+        self._listeners = listeners
+        self._settings = settings
+        self._logs = logs
+        self._wanted = settings.workers
+        self._slots = SlotTable(_CAPACITY)
+        self._children: dict[int, Child] = {}  # the oldest first
+        self._generation = 1
+        self._is_reloading = False
+        self._stopped_by: signal.Signals | None = None
+        self._exit_status: int | None = None  # set when there is to be no new worker
+        self._was_ready = False  # one worker has been, so the application can be served
+        self._failed_boots = 0  # in a row
+        self._young_deaths = 0  # in a row
+        self._paused_until_s = 0.0  # no new worker before that
+        self._awake_since_s = self._looked_s = time.monotonic()
+        self._wakeups, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until a signal asks to stop, or the first worker cannot boot; return the exit status.
+
+        Raises SystemExit in the workers.
+        """
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for signum in _SIGNALS:
+            signal.signal(signum, _noted)
+        gc.collect()
+        gc.freeze()  # The collector of a worker then leaves the pages it shares with the others as they are.
+        poll = select.poll()
+        poll.register(self._wakeups, select.POLLIN)
+        while True:
+            self._tend(time.monotonic())
+            if self._exit_status is not None and not self._children:
+                return self._exit_status
+            poll.poll(self._until_due_s() * 1000)
+            for byte in self._read_wakeups():
+                if byte != _NEWS:
+                    self._on_signal(signal.Signals(byte))
+            self._bury_the_dead()
+
+    def _until_due_s(self) -> float:
+        """Return how long nothing has to be done when no signal comes."""
+        now_s = time.monotonic()
+        due = [child.leaves_by_s for child in self._children.values() if child.leaves_by_s is not None]
+        if self._paused_until_s > now_s:
+            due.append(self._paused_until_s)
+        return max(0.0, min([_TICK_S, *(due_s - now_s for due_s in due)]))
+
+    def _read_wakeups(self) -> bytes:
+        try:
+            return os.read(self._wakeups, 4096)
+        except BlockingIOError:
+            return b""
+
+    def _on_signal(self, signum: signal.Signals) -> None:
+        if signum is signal.SIGCHLD:
+            return
+        log.info("Handling signal: %s", signum.name[3:].lower())
+        match signum:
+            case signal.SIGHUP:
+                self._reload()
+            case signal.SIGTTIN:
+                self._wanted += 1
+            case signal.SIGTTOU:
+                self._wanted = max(1, self._wanted - 1)
+            case signal.SIGUSR1:
+                self._logs.reopen()
+                for child in self._children.values():
+                    child.kill(signal.SIGUSR1)
+            case _:
+                self._stop(signum)
+
+    def _tend(self, now_s: float) -> None:
+        """Do what has become due."""
+        for child in self._children.values():
+            self._note_state(child, now_s)
+        self._look_at_heartbeats(now_s)
+        self._kill_overdue(now_s)
+        if self._exit_status is None:
+            self._dismiss_surplus(now_s)
+            self._fork_missing(now_s)
+
+    def _serving(self) -> list[Child]:
+        """Return those that boot or serve, and are to go on."""
+        return [child for child in self._children.values() if child.leaves_by_s is None]
+
+    # -- coming and going -------------------------------------------------------------------------
+
+    def _fork_missing(self, now_s: float) -> None:
+        serving = self._serving()
+        is_reloading = any(child.generation < self._generation for child in serving)
+        if self._is_reloading and not is_reloading:
+            self._is_reloading = False
+            log.info("Reloaded: all workers run the new code")
+        # The first one shows whether the application can be loaded; when not, it is said once.
+        wanted = self._wanted + is_reloading if self._was_ready else 1
+        for _ in range(wanted - len(serving)):
+            if now_s >= self._paused_until_s:
+                self._fork(now_s)
+
+    def _fork(self, now_s: float) -> None:
+        slot = self._slots.take()
+        if slot is None:
+            self._wanted = len(self._serving())
+            log.error("There is no room for more than %d workers", _CAPACITY)
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal that arrives before the new process has its own handlers would go to the pipe of this one.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._slots.release(slot)
+            self._pause_boots(now_s, f"A worker could not be forked: {error.strerror}")
+        else:
+            if pid == 0:
+                self._become_worker(slot, mask)
+            self._children[pid] = Child(pid, slot, self._generation)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _become_worker(self, slot: Slot, mask: set[int | signal.Signals]) -> NoReturn:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(self._wakeups)
+        worker = Worker(self._load, self._listeners, self._settings, self._logs, slot, self._on_news)
+        worker.take_signals()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        # Not os._exit: what the application registered with atexit has to run.
+        sys.exit(worker.run())
+
+    def _on_news(self) -> None:
+        """Called in a worker: its state has changed."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # it is awake anyway; it is gone
+            os.write(self._wake, bytes([_NEWS]))
+
+    def _note_state(self, child: Child, now_s: float) -> None:
+        state = child.slot.state
+        if state != State.BOOTING and child.ready_s is None:
+            child.ready_s = now_s
+            self._was_ready = True
+            self._failed_boots = 0
+            log.info("Worker ready (pid: %d)", child.pid)
+        if state == State.DRAINING and child.leaves_by_s is None:  # asked by somebody else
+            child.leaves_by_s = now_s + self._settings.graceful_timeout_s
+
+    def _dismiss_surplus(self, now_s: float) -> None:
+        ready = [child for child in self._serving() if child.ready_s is not None]
+        ready.sort(key=lambda child: child.generation)
+        for child in ready[: max(0, len(ready) - self._wanted)]:
+            self._dismiss(child, signal.SIGTERM, now_s + self._settings.graceful_timeout_s)
+
+    def _dismiss(self, child: Child, signum: signal.Signals, leaves_by_s: float) -> None:
+        child.kill(signum)
+        child.leaves_by_s = leaves_by_s
+
+    def _kill_overdue(self, now_s: float) -> None:
+        for child in self._children.values():
+            if child.leaves_by_s is not None and child.leaves_by_s <= now_s:
+                log.warning("Worker (pid:%d) did not stop in time and is killed", child.pid)
+                self._dismiss(child, signal.SIGKILL, now_s + _LONGEST_PAUSE_S)
+
+    def _look_at_heartbeats(self, now_s: float) -> None:
+        # When this process was itself stopped (Ctrl-Z, a paused container), so were the workers.
+        if now_s - self._looked_s > 3 * _TICK_S:
+            self._awake_since_s = now_s
+        self._looked_s = now_s
+        if not self._settings.timeout_s:
+            return
+        for child in self._serving():
+            if child.ready_s is not None:
+                seen_s = max(child.slot.heartbeat_ns / 1e9, child.ready_s, self._awake_since_s)
+                if now_s - seen_s > self._settings.timeout_s:
+                    log.error(
+                        "Worker (pid:%d) has given no sign of life for %.0f s: it is stopped, or C code keeps the "
+                        "interpreter to itself. It is replaced; where its threads are follows",
+                        child.pid,
+                        now_s - seen_s,
+                    )
+                    self._dismiss(child, signal.SIGABRT, now_s + _ABORT_S)
+
+    # -- what signals ask for ---------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        if self._exit_status is not None:
+            return
+        if self._settings.preload:
+            log.warning("The application was loaded with --preload: workers are replaced, but not their code")
+        self._generation += 1
+        self._is_reloading = True
+        self._paused_until_s = 0.0
+        for child in self._serving():
+            if child.ready_s is None:  # it may hang, and would be dismissed as soon as it is ready
+                self._dismiss(child, signal.SIGTERM, time.monotonic() + _QUICK_S)
+
+    def _stop(self, signum: signal.Signals) -> None:
+        now_s = time.monotonic()
+        if signum is signal.SIGTERM:
+            limit_s = self._settings.graceful_timeout_s
+        else:
+            limit_s = 0.0 if self._stopped_by in (signal.SIGINT, signal.SIGQUIT) else _QUICK_S
+            signum = signal.SIGQUIT
+        self._stopped_by = signum
+        self._close(0)
+        for child in self._children.values():
+            leaves_by_s = now_s + limit_s
+            self._dismiss(
+                child, signum, leaves_by_s if child.leaves_by_s is None else min(leaves_by_s, child.leaves_by_s)
+            )
+
+    def _close(self, exit_status: int) -> None:
+        """Have no new workers. The listeners close with the last of the present ones that drains them."""
+        if self._exit_status is None:
+            self._exit_status = exit_status
+            for listener in self._listeners:
+                listener.unlink()
+                listener.close()
+
+    # -- what the dead leave to do ----------------------------------------------------------------
+
+    def _bury_the_dead(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            child = self._children.get(pid)
+            if child is not None:  # as process 1 of a container this one also reaps strangers
+                self._on_death(child, os.waitstatus_to_exitcode(status), time.monotonic())
+
+    def _on_death(self, child: Child, code: int, now_s: float) -> None:
+        self._note_state(child, now_s)
+        del self._children[child.pid]
+        self._slots.release(child.slot)
+        if child.leaves_by_s is not None:
+            if code > 0:
+                log.warning("Worker (pid:%d) stopped: %s", child.pid, _how(code))
+        elif child.ready_s is None:
+            self._on_failed_boot(child, _how(code), now_s)
+        else:
+            self._on_crash(child, _how(code), now_s - child.ready_s, now_s)
+
+    def _on_failed_boot(self, child: Child, how: str, now_s: float) -> None:
+        if not self._was_ready:
+            log.error("Worker (pid:%d) could not boot: %s. The server stops", child.pid, how)
+            self._close(BOOT_FAILED)
+        elif self._is_reloading:
+            self._is_reloading = False
+            for other in self._children.values():
+                other.generation = self._generation
+            log.error(
+                "Reload given up: worker (pid:%d) could not boot: %s. %d workers go on with the code they have",
+                child.pid,
+                how,
+                len(self._serving()),
+            )
+        else:
+            self._pause_boots(now_s, f"Worker (pid:{child.pid}) could not boot: {how}")
+
+    def _pause_boots(self, now_s: float, why: str) -> None:
+        pause_s = min(2.0**self._failed_boots, _LONGEST_PAUSE_S)
+        self._failed_boots += 1
+        self._paused_until_s = now_s + pause_s
+        log.error("%s. The next try is in %.0f s", why, pause_s)
+
+    def _on_crash(self, child: Child, how: str, served_s: float, now_s: float) -> None:
+        self._young_deaths = self._young_deaths + 1 if served_s < _YOUNG_S else 0
+        log.error("Worker (pid:%d) died after serving for %.1f s: %s. It is replaced", child.pid, served_s, how)
+        if self._young_deaths >= _YOUNG_DEATHS:
+            self._paused_until_s = now_s + _CRASH_LOOP_PAUSE_S
+            log.error(
+                "%d workers in a row died within %.0f s; from now on there is a pause of %.0f s before the next",
+                self._young_deaths,
+                _YOUNG_S,
+                _CRASH_LOOP_PAUSE_S,
+            )
+
+
+class PidFile:
+    """The file that tells others the process id of the arbiter."""
+
+    def __init__(self, path: str) -> None:
+        """Write it. Raises SettingError when it cannot be written, or names another server that runs."""
+        self._path = os.path.abspath(path)
+        other = self._read()
+        if other is not None and _is_alive(other):
+            raise SettingError(
+                f"Already running with process id {other}, says {path}; stop it, or choose another --pid."
+            )
+        try:
+            with open(self._path, "w") as file:
+                file.write(f"{os.getpid()}\n")
+        except OSError as error:
+            raise SettingError(f"The file {path} cannot be written: {error.strerror}.") from None
+
+    def remove(self) -> None:
+        """Remove it, unless it is another server's by now."""
+        if self._read() == os.getpid():
+            os.unlink(self._path)
+
+    def _read(self) -> int | None:
+        try:
+            with open(self._path) as file:
+                return int(file.read())
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+_NEWS = 0  # what a worker writes to the pipe of the arbiter's signals; no signal has this number
+
+
+def _noted(signum: int, frame: FrameType | None) -> None:
+    """Handle a signal by having its number written to the wakeup pipe, which the interpreter does."""
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()  # in a container the next server often has the number of the last
+
+
+def _how(code: int) -> str:
+    """Say how a process ended, from `os.waitstatus_to_exitcode`."""
+    if code >= 0:
+        return f"it exited with status {code}"
+    hint = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
+    return f"signal {-code} ended it ({signal.strsignal(-code)}{hint})"

@@ -1,0 +1,101 @@
+"""What the server tells its operator: one line for each event, in gunicorn's format."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+
+from .settings import SettingError, Settings
+
+log = logging.getLogger("demijohn.server")
+
+_STANDARD = {1: "standard output", 2: "standard error"}
+
+
+class LogFile:
+    """A file that whole lines are appended to, by all processes of a server at once.
+
+    A full disk or a closed pipe must not stop the server: lines that could not be written are counted, and the
+    next one that can be is preceded by their number and the reason.
+    """
+
+    def __init__(self, path: str, standard: int) -> None:
+        """Open `path`; "-" is the descriptor `standard`. Raises SettingError when it cannot be opened."""
+        self.path = None if path == "-" else os.path.abspath(path)
+        self._lost = 0
+        self._reason = ""
+        try:
+            self.fd = standard if self.path is None else _open_for_appending(self.path)
+        except OSError as error:
+            raise SettingError(f"The log file {path} cannot be opened: {error.strerror}.") from None
+
+    def write_line(self, line: str) -> None:
+        """Append `line`, which has no line end. Characters that UTF-8 has no bytes for are written as escapes."""
+        data = (line + "\n").encode("utf-8", "backslashreplace")
+        if self._lost:
+            data = f"({self._lost} log lines before this one were lost: {self._reason})\n".encode() + data
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+            self._lost = 0
+        except OSError as error:
+            self._lost += 1
+            self._reason = str(error.strerror)
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name, after the old one was moved away. A standard stream stays."""
+        if self.path is None:
+            return
+        try:
+            fresh = _open_for_appending(self.path)
+        except OSError as error:
+            log.error("The log file %s cannot be reopened and stays as it is: %s", self.path, error.strerror)
+            return
+        # The number stays and the file behind it changes at once, so no thread writes to a closed descriptor.
+        os.dup2(fresh, self.fd, inheritable=False)
+        os.close(fresh)
+
+    def __repr__(self) -> str:
+        return f"<LogFile {self.path or _STANDARD.get(self.fd, self.fd)}>"
+
+
+def _open_for_appending(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+class _LineHandler(logging.Handler):
+    def __init__(self, file: LogFile) -> None:
+        super().__init__()
+        self._file = file
+        self.setFormatter(
+            logging.Formatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s", "%Y-%m-%d %H:%M:%S %z")
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._file.write_line(self.format(record))
+
+
+@dataclass(slots=True)
+class LogFiles:
+    """The files a server writes to; `access` is None when no line is written for each request."""
+
+    error: LogFile
+    access: LogFile | None
+
+    def reopen(self) -> None:
+        self.error.reopen()
+        if self.access is not None:
+            self.access.reopen()
+
+
+def open_logs(settings: Settings) -> LogFiles:
+    """Open the files and send what the server logs to the one for errors. Raises SettingError."""
+    files = LogFiles(
+        error=LogFile(settings.error_log, standard=2),
+        access=None if settings.access_log is None else LogFile(settings.access_log, standard=1),
+    )
+    log.handlers = [_LineHandler(files.error)]
+    log.setLevel(settings.log_level.upper())
+    log.propagate = False
+    return files

@@ -1,0 +1,187 @@
+"""Listeners: the sockets that connections come from."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .settings import SettingError
+
+_DEFAULT_PORT = 8000
+
+
+@dataclass(slots=True)
+class Listener:
+    """A listening socket.
+
+    address: what the operator wrote for it.
+    socket: set not to block.
+    path: of a Unix socket that this server made and has to remove; else None.
+    inode: of that path, so that a socket somebody else put there in the meantime is left alone.
+    """
+
+    address: str
+    socket: socket.socket
+    path: str | None = None
+    inode: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where to find it, for people: `http://127.0.0.1:8000`, `unix:/run/app.sock`."""
+        name = self.socket.getsockname()
+        if self.socket.family == socket.AF_UNIX:
+            return f"unix:{name}"
+        host = f"[{name[0]}]" if self.socket.family == socket.AF_INET6 else name[0]
+        return f"http://{host}:{name[1]}"
+
+    def close(self) -> None:
+        """Stop this process from accepting; other processes that hold the socket go on."""
+        self.socket.close()
+
+    def unlink(self) -> None:
+        """Remove the path of a Unix socket, so that clients see at once that nobody listens."""
+        if self.path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(self.path).st_ino == self.inode:
+                    os.unlink(self.path)
+            self.path = None
+
+
+def open_listeners(addresses: Iterable[str], backlog: int) -> list[Listener]:
+    """Return a listener for each address: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH` or `fd://N`.
+
+    Raises SettingError with the address and the reason; then none is left open.
+    """
+    listeners = []
+    with contextlib.ExitStack() as undo:
+        for address in addresses:
+            listener = open_listener(address, backlog)
+            undo.callback(listener.close)
+            undo.callback(listener.unlink)
+            listeners.append(listener)
+        undo.pop_all()
+    return listeners
+
+
+def open_listener(address: str, backlog: int) -> Listener:
+    """Return a listener for one address.
+
+    Raises SettingError with the address and the reason.
+    """
+    try:
+        if address.startswith("unix:"):
+            return _open_unix(address, address[5:].removeprefix("//"), backlog)
+        if address.startswith("fd://"):
+            return _adopt(address, address[5:], backlog)
+        return _open_tcp(address, *parse_host_and_port(address), backlog)
+    except OSError as error:
+        raise SettingError(f"Cannot listen on {address}: {_reason(error)}.") from None
+
+
+def parse_host_and_port(address: str) -> tuple[str, int]:
+    """Return the host and the port of `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every IPv4 address) or `HOST`.
+
+    Raises SettingError.
+    """
+    text = address.removeprefix("tcp://")
+    if text.isdecimal():
+        raise SettingError(f"Cannot listen on {address}: say also where, as in 127.0.0.1:{text} or 0.0.0.0:{text}.")
+    if text.startswith("["):
+        host, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise SettingError(f"Cannot listen on {address}: an IPv6 address is written [::1]:{_DEFAULT_PORT}.")
+        port = port[1:]
+    else:
+        host, _, port = text.partition(":")
+        if ":" in port:
+            raise SettingError(f"Cannot listen on {address}: an IPv6 address is written [::1]:{_DEFAULT_PORT}.")
+    if port and not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise SettingError(f"Cannot listen on {address}: {port!r} is not a port number.")
+    return host or "0.0.0.0", int(port or _DEFAULT_PORT)
+
+
+def _open_tcp(address: str, host: str, port: int, backlog: int) -> Listener:
+    family, kind, protocol, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+        0
+    ]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        # Connections of the server before this one may still be in TIME_WAIT; they must not hold the port.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Linux hands the option on to each accepted socket, which saves a call for each connection.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind(name)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return Listener(address, sock)
+
+
+def _open_unix(address: str, path: str, backlog: int) -> Listener:
+    path = os.path.abspath(path)
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX)
+    # A proxy runs as another user, and whoever may enter the directory may connect; as gunicorn does by default.
+    old_umask = os.umask(0)
+    try:
+        sock.bind(path)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(old_umask)
+    sock.setblocking(False)
+    return Listener(address, sock, path, os.stat(path).st_ino)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket that a killed server left behind. Raises OSError when somebody listens on it."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "a file that is no socket has this name")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, "in use")
+
+
+def _adopt(address: str, number: str, backlog: int) -> Listener:
+    """Take over a listening socket that was opened before this process was started."""
+    if not number.isdecimal():
+        raise SettingError(f"Cannot listen on {address}: {number!r} is not the number of a descriptor.")
+    # A copy, so that closing it leaves the number to whoever passed it.
+    sock = socket.socket(fileno=os.dup(int(number)))
+    if sock.type != socket.SOCK_STREAM:
+        sock.close()
+        raise OSError(errno.EINVAL, "the descriptor is not a stream socket")
+    sock.listen(backlog)
+    sock.setblocking(False)
+    return Listener(address, sock)
+
+
+def _reason(error: OSError) -> str:
+    """Say why listening failed, and what to do about the usual causes."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another process listens there; stop it, or choose another address with --bind"
+        case errno.EACCES:
+            return "permission denied; ports under 1024 and directories of others need more rights"
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address"
+        case errno.ENOTSOCK | errno.EBADF:
+            return "the descriptor is not an open socket"
+        case _:
+            return error.strerror or str(error)

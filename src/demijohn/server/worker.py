@@ -1,0 +1,103 @@
+"""One worker process: loads the application, runs the engine, stops gracefully."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from ..message import RequestHead, ResponseMessage
+from ..typing import Gateway
+from .accesslog import DEFAULT_FORMAT, Answered, compile_format
+from .loading import LoadError
+from .log import LogFile, LogFiles, log
+from .loop import Engine
+from .settings import Settings
+from .slots import Slot, State
+from .sockets import Listener
+
+BOOT_FAILED = 3  # gunicorn's exit status for it
+
+
+class Worker:
+    """What a process runs between its fork and its exit.
+
+    load: gives the gateway, or raises LoadError.
+    tell_arbiter: to be called when the state in `slot` has changed.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Gateway],
+        listeners: list[Listener],
+        settings: Settings,
+        logs: LogFiles,
+        slot: Slot,
+        tell_arbiter: Callable[[], None],
+    ) -> None:
+        self._load = load
+        self._listeners = listeners
+        self._settings = settings
+        self._logs = logs
+        self._slot = slot
+        self._tell_arbiter = tell_arbiter
+
+    def take_signals(self) -> None:
+        """Answer to signals as a worker does that has nothing in flight yet."""
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(signum, _leave)
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
+        # A worker that hangs in C gets SIGABRT, one with a bug in C meets SIGSEGV: both then say where they were.
+        faulthandler.enable(self._logs.error.fd, all_threads=True)
+
+    def run(self) -> int:
+        """Serve until asked to stop; return the exit status of the process."""
+        log.info("Booting worker with pid: %d", os.getpid())
+        try:
+            gateway = self._load()
+        except LoadError as error:
+            log_load_error(error)
+            return BOOT_FAILED
+        sys.setswitchinterval(self._settings.switch_interval_s)
+        engine = self._engine(gateway)
+        self._drain_on_sigterm(engine)
+        self._enter(State.READY)
+        engine.run()
+        log.info("Worker exiting (pid: %d)", os.getpid())
+        return 0
+
+    def _engine(self, gateway: Gateway) -> Engine:
+        on_request = None if self._logs.access is None else _access_logger(self._logs.access)
+        sockets = [listener.socket for listener in self._listeners]
+        return Engine(sockets, gateway, self._settings, on_request=on_request, slot=self._slot)
+
+    def _drain_on_sigterm(self, engine: Engine) -> None:
+        def drain(signum: int, frame: FrameType | None) -> None:
+            self._enter(State.DRAINING)
+            engine.drain()
+
+        signal.signal(signal.SIGTERM, drain)
+
+    def _enter(self, state: State) -> None:
+        self._slot.state = state
+        self._tell_arbiter()
+
+
+def log_load_error(error: LoadError) -> None:
+    """Say why there is no application, and where its own code raised."""
+    log.error("%s", "\n".join(filter(None, [str(error), error.code_traceback])))
+
+
+def _leave(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _access_logger(file: LogFile) -> Callable[[RequestHead, ResponseMessage, int, float], None]:
+    line_of = compile_format(DEFAULT_FORMAT)
+    return lambda head, message, content_bytes, wall_s: file.write_line(
+        line_of(Answered(head, message, content_bytes, wall_s))
+    )
