@@ -33,6 +33,7 @@ from .globals import _cv_app, _cv_request, g, request, request_ctx, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv
 from .json.provider import DefaultJSONProvider, JSONProvider
 from .logging import create_logger
+from .routing import UrlMap
 from .scaffold import Scaffold, _endpoint_from_view_func, chain, chain_back, find_package, setupmethod
 from .sessions import SecureCookieSessionInterface, SessionInterface
 from .signals import (
@@ -118,7 +119,7 @@ class Flask(Scaffold):
     #: Options for the Jinja environment; changed before it is made, so before the first template.
     jinja_options: dict[str, Any] = {}  # noqa: RUF012
     url_rule_class: type[Rule] = Rule
-    url_map_class: type[Map] = Map
+    url_map_class: type[Map] = UrlMap
     test_client_class: type[FlaskClient] | None = None
     test_cli_runner_class: type[FlaskCliRunner] | None = None
     session_interface: SessionInterface = SecureCookieSessionInterface()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from werkzeug.routing import Map, Rule, converters
+from werkzeug.routing import Map, Rule, RuleFactory, converters
 from werkzeug.routing.converters import BaseConverter, IntegerConverter
 from werkzeug.routing.rules import RulePart
 
@@ -20,6 +20,17 @@ View = Callable[..., Any]
 Arguments = dict[str, Any]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class UrlMap(Map):
+    """Werkzeug's map, counting what is added to it, so that a `Router` can tell that it is out of date."""
+
+    generation = 0
+
+    def add(self, rulefactory: RuleFactory) -> None:
+        """Add a rule, or all rules of a factory."""
+        super().add(rulefactory)
+        self.generation += 1
 
 
 class Route:
@@ -127,13 +138,13 @@ class Router:
 
     def __init__(self, url_map: Map) -> None:
         self.map = url_map
-        self._rules = url_map._rules
-        self._count = len(self._rules)
+        self._generation = getattr(url_map, "generation", None)
         self._fixed: dict[str, dict[bytes, Route]] = {}
         self._trees: dict[str, _Node] = {}
         url_map.update()
         top = url_map._matcher._root.static.get(url_map.default_subdomain)
-        if url_map.host_matching or top is None:
+        # A map of another class may change unnoticed.
+        if top is None or url_map.host_matching or not isinstance(url_map, UrlMap):
             return
         left = _endpoints_to_leave(url_map)
         for method in METHODS:
@@ -142,7 +153,7 @@ class Router:
 
     def is_current(self, url_map: Map) -> bool:
         """Whether nothing was added to the map, and it still is the application's."""
-        return url_map is self.map and len(self._rules) == self._count
+        return url_map is self.map and getattr(url_map, "generation", None) == self._generation
 
     def match(self, method: str, target: bytes) -> tuple[Route, Arguments] | None:
         """Find the route of a request target in origin-form; None when the map has to be asked."""
@@ -169,7 +180,7 @@ def _endpoints_to_leave(url_map: Map) -> set[Any]:
     """The endpoints where one rule may redirect to another, because it gives defaults for it."""
     if not url_map.redirect_defaults:
         return set()
-    return {rule.endpoint for rule in url_map._rules if rule.defaults or rule.alias}
+    return {rule.endpoint for rule in url_map.iter_rules() if rule.defaults or rule.alias}
 
 
 def _compile(state: Any, method: str, left: set[Any]) -> _Node:
