@@ -15,7 +15,7 @@ from werkzeug.exceptions import abort as _werkzeug_abort
 from werkzeug.utils import redirect as _werkzeug_redirect
 from werkzeug.wrappers import Response as BaseResponse
 
-from .globals import _cv_app, _cv_request, current_app, g, request, session
+from .globals import _cv_app, _cv_request, current_app, request, request_ctx, session
 from .signals import message_flashed
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def make_response(*args: Any) -> Response:
     """
     if not args:
         return current_app.response_class()
-    return current_app.make_response(args[0] if len(args) == 1 else args)  # type: ignore[arg-type]
+    return current_app.make_response(args[0] if len(args) == 1 else args)
 
 
 def url_for(
@@ -157,11 +157,9 @@ def get_flashed_messages(
 
     with_categories: return (category, message) pairs. category_filter: return those of these categories only.
     """
-    context = _cv_request.get(None)
-    flashes: list[tuple[str, str]] | None = None if context is None else context.flashes
+    flashes = request_ctx.flashes
     if flashes is None:
-        flashes = session.pop("_flashes") if "_flashes" in session else []
-        _cv_request.get().flashes = flashes
+        flashes = request_ctx.flashes = session.pop("_flashes") if "_flashes" in session else []
     if category_filter:
         flashes = [pair for pair in flashes if pair[0] in category_filter]
     return flashes if with_categories else [message for _, message in flashes]
@@ -187,7 +185,7 @@ def send_file(
     conditional: bool = True,
     etag: bool | str = True,
     last_modified: datetime | int | float | None = None,
-    max_age: None | (int | Callable[[str | None], int | None]) = None,
+    max_age: int | Callable[[str | None], int | None] | None = None,
 ) -> Response:
     """Make a response that sends a file. For a path that a user had a say in, use `send_from_directory`.
 
@@ -235,9 +233,9 @@ def get_root_path(import_name: str) -> str:
 
     Raises RuntimeError for a module that has no folder, as a namespace package.
     """
-    module = sys.modules.get(import_name)
-    if module is not None and getattr(module, "__file__", None):
-        return os.path.dirname(os.path.abspath(module.__file__))  # type: ignore[type-var]
+    file: str | None = getattr(sys.modules.get(import_name), "__file__", None)
+    if file is not None:
+        return os.path.dirname(os.path.abspath(file))
     try:
         spec = importlib.util.find_spec(import_name)
         if spec is None:
@@ -252,17 +250,17 @@ def get_root_path(import_name: str) -> str:
 
 def _folder_of(import_name: str, loader: Any) -> str:
     if hasattr(loader, "get_filename"):
-        filepath = loader.get_filename(import_name)
+        file = loader.get_filename(import_name)
     else:
         # A loader that does not say may still set `__file__`.
         __import__(import_name)
-        filepath = getattr(sys.modules[import_name], "__file__", None)
-        if filepath is None:
-            raise RuntimeError(
-                f"No root path can be found for {import_name!r}: it is a namespace package, which has no folder of its"
-                " own, or its loader does not say where it is. Pass root_path='...' to the application or blueprint."
-            )
-    return os.path.dirname(os.path.abspath(filepath))
+        file = getattr(sys.modules[import_name], "__file__", None)
+    if file is None:
+        raise RuntimeError(
+            f"No root path can be found for {import_name!r}: it is a namespace package, which has no folder of its"
+            " own, or its loader does not say where it is. Pass root_path='...' to the application or blueprint."
+        )
+    return os.path.dirname(os.path.abspath(file))
 
 
 @cache
@@ -273,7 +271,8 @@ def _split_blueprint_path(name: str) -> list[str]:
 
 
 def _default_template_ctx_processor() -> dict[str, Any]:
-    """Return what every template is given: the current `g`, and in a request `request` and `session`."""
+    """Return what every template is given: the current `g`, and in a request `request`."""
+    # Not `session`: to hand it over would count as using it. Templates find its proxy among the globals.
     names: dict[str, Any] = {}
     app_context = _cv_app.get(None)
     if app_context is not None:
@@ -281,5 +280,4 @@ def _default_template_ctx_processor() -> dict[str, Any]:
     request_context = _cv_request.get(None)
     if request_context is not None:
         names["request"] = request_context.request
-        names["session"] = request_context.session
     return names

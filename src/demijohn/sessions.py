@@ -61,7 +61,7 @@ class NullSession(SecureCookieSession):
             " makes one."
         )
 
-    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail  # type: ignore[assignment]
+    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail
     del _fail
 
 
@@ -170,7 +170,7 @@ class SecureCookieSessionInterface(SessionInterface):
             made = self._made = (
                 made_of,
                 URLSafeTimedSerializer(
-                    keys,  # type: ignore[arg-type]
+                    keys,
                     salt=self.salt,
                     serializer=self.serializer,
                     signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
@@ -187,7 +187,9 @@ class SecureCookieSessionInterface(SessionInterface):
         if not cookie:
             return self.session_class()
         try:
-            return self.session_class(signing.loads(cookie, max_age=int(app.permanent_session_lifetime.total_seconds())))
+            return self.session_class(
+                signing.loads(cookie, max_age=int(app.permanent_session_lifetime.total_seconds()))
+            )
         except BadSignature:
             return self.session_class()
 
@@ -204,7 +206,7 @@ class SecureCookieSessionInterface(SessionInterface):
             assert signing is not None, "a session without a secret key is a null session, which is not saved"
             response.set_cookie(
                 self.get_cookie_name(app),
-                signing.dumps(dict(session)),  # type: ignore[arg-type]
+                signing.dumps(dict(session)),
                 expires=self.get_expiration_time(app, session),
                 **self._attributes(app),
             )
