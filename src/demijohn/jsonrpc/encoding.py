@@ -1,0 +1,121 @@
+"""Results to JSON: what Python returns, as bytes that every JSON parser reads.
+
+What JSON has no word for is said in the form in which a parameter of that type is read: dates and times by RFC 3339,
+UUID, Decimal and paths as strings, bytes as the UTF-8 text they hold, an Enum by its value, sets and iterators as
+arrays, objects by their public attributes. NaN and the infinities become null: RFC 8259 section 6 has no word for them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import orjson
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+
+
+class Unserializable(TypeError):
+    """A value that cannot be said in JSON; the text names it."""
+
+
+def encode(value: Any) -> bytes:
+    """Return `value` as JSON in UTF-8, ended by a newline.
+
+    Raises Unserializable.
+    """
+    try:
+        return orjson.dumps(value, _simpler_again, _OPTIONS)
+    except orjson.JSONEncodeError:
+        # Integers over 64 bits, keys that are no strings, lone surrogates, nesting over 254, iterators.
+        return _encode_slowly(value)
+
+
+def _encode_slowly(value: Any) -> bytes:
+    try:
+        return json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    except RecursionError:
+        raise Unserializable("it is nested too deeply, or contains itself") from None
+    except (TypeError, ValueError) as error:
+        raise Unserializable(str(error)) from error
+
+
+def _simpler_again(value: Any) -> Any:
+    """Return what `_simpler` does, but refuse an iterator: if this attempt fails, the next would find it exhausted."""
+    if isinstance(value, Iterator):
+        raise TypeError
+    return _simpler(value)
+
+
+def _simpler(value: Any) -> Any:
+    """Return something nearer to JSON that stands for `value`; raise TypeError when nothing does."""
+    for kinds, simplify in _SIMPLER:
+        if isinstance(value, kinds):
+            return simplify(value)
+    for attribute, simplify in _SIMPLER_BY_ATTRIBUTE:
+        if hasattr(value, attribute):
+            return simplify(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    if hasattr(value, "__dict__") and not callable(value) and not isinstance(value, ModuleType | BaseException):
+        return {name: item for name, item in vars(value).items() if not name.startswith("_")}
+    raise TypeError(f"{type(value).__qualname__} has no form in JSON")
+
+
+def _text(value: bytes | bytearray | memoryview) -> str:
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise TypeError("bytes that are no UTF-8 text have no form in JSON: return them as base64") from None
+
+
+_LEFT_TO_ORJSON = (bytes, bytearray, memoryview)
+_SIMPLER: list[tuple[Any, Callable[[Any], Any]]] = [
+    ((bytes, bytearray, memoryview), _text),
+    (Decimal, str),
+    (os.PathLike, os.fspath),
+    (Enum, lambda value: value.value),
+    (msgspec.Struct, lambda value: msgspec.to_builtins(value, builtin_types=_LEFT_TO_ORJSON, enc_hook=_simpler_again)),
+]
+_SIMPLER_BY_ATTRIBUTE: list[tuple[str, Callable[[Any], Any]]] = [
+    ("model_dump_json", lambda model: orjson.loads(model.model_dump_json(by_alias=True))),  # pydantic
+    ("__attrs_attrs__", lambda value: {field.name: getattr(value, field.name) for field in value.__attrs_attrs__}),
+    ("tolist", lambda array: array.tolist()),  # NumPy arrays that orjson does not take, and scalars
+    ("__html__", lambda value: str(value.__html__())),
+    ("total_seconds", lambda value: msgspec.to_builtins(value)),  # timedelta, as an ISO 8601 duration
+]
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as what `json.dumps` writes without help."""
+    if value is None or isinstance(value, str | bool | int):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    try:
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+    except orjson.JSONEncodeError:
+        return _plain(_simpler(value))
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return str(key)
+    ((text, _),) = orjson.loads(orjson.dumps({key: 0}, option=orjson.OPT_NON_STR_KEYS)).items()
+    return str(text)
