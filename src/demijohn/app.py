@@ -84,9 +84,9 @@ class FormDataRoutingRedirect(AssertionError):
         redirect = cast(RequestRedirect, request.routing_exception)
         assert request.routing_exception is not None
         super().__init__(
-            f"{request.method} {request.url!r} would be redirected to {redirect.new_url!r}, and the browser would not"
-            " send its form again. Send the form to that URL, slash included, or route"
-            " with strict_slashes=False. This error is raised in debug mode only."
+            f"{request.method} {request.url!r} would be redirected to the canonical URL {redirect.new_url!r}, and the"
+            " browser would not send its form again. Send the form to that URL, slash included, or route with"
+            " strict_slashes=False. This error is raised in debug mode only."
         )
 
 
@@ -222,7 +222,7 @@ class Flask(Scaffold):
     def _check_setup_finished(self, f_name: str) -> None:
         if self._got_first_request:
             raise AssertionError(
-                f"'{f_name}' was called after the application {self.name!r} answered its first request, so its effect"
+                f"The setup method '{f_name}' was called after the application {self.name!r} answered its first request, so its effect"
                 " would not be the same for all requests. Do all imports, register all blueprints and"
                 " finish all set-up before serving."
             )

@@ -309,19 +309,23 @@ class Scaffold:
             except KeyError:
                 raise ValueError(
                     f"{exc_class_or_code!r} is no HTTP error code that Werkzeug knows."
-                    " Handle werkzeug.exceptions.HTTPException and look at its 'code' instead."
+                    " Use a subclass of HTTPException that has this code."
                 ) from None
         else:
             exc_class = exc_class_or_code
         if isinstance(exc_class, Exception):
-            _refuse_handler(exc_class, "is an instance: handlers are registered for exception classes or status codes.")
+            _refuse_handler(
+                exc_class, "is an instance, not a class. Register handlers for exception classes or status codes."
+            )
         if not (isinstance(exc_class, type) and issubclass(exc_class, Exception)):
-            _refuse_handler(exc_class, "is neither an exception class nor a status code.")
+            _refuse_handler(
+                exc_class, "is not a subclass of Exception. Register handlers for those or for status codes."
+            )
         return exc_class, exc_class.code if issubclass(exc_class, HTTPException) else None
 
 
 def _refuse_handler(given: object, why: str) -> NoReturn:
-    name = given.__name__ if isinstance(given, type) else repr(given)
+    name = repr(given.__name__) if isinstance(given, type) else repr(given)
     raise TypeError(f"{name} {why}")
 
 

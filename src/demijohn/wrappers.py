@@ -52,6 +52,9 @@ class lazy(Generic[T]):
 class DebugFilesKeyError(KeyError, AssertionError):
     """A file was asked for in debug mode, and the form that was sent cannot hold files."""
 
+    def __str__(self) -> str:  # KeyError would quote it
+        return str(self.args[0])
+
 
 class _FilesOfPlainForm(ImmutableMultiDict[str, Any]):
     """The empty `files` of a form sent without multipart/form-data: a missing key says what the form lacks."""
@@ -65,9 +68,9 @@ class _FilesOfPlainForm(ImmutableMultiDict[str, Any]):
         if key not in self._form:
             return super().__getitem__(key)
         raise DebugFilesKeyError(
-            f"There is no file {key!r} in request.files, but the form sent its name {self._form.getlist(key)!r}"
-            f" as a field: it came as {self._mimetype!r}, which carries no files."
-            ' Add enctype="multipart/form-data" to the <form> element.'
+            f"There is no file {key!r} in request.files: the form came as {self._mimetype!r}, so that no file contents"
+            ' were transmitted. Add enctype="multipart/form-data" to the <form> element. The browser sent the name only.'
+            f" This was submitted: {', '.join(map(repr, self._form.getlist(key)))}"
         )
 
 
