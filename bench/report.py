@@ -103,7 +103,7 @@ def table(campaign: Campaign) -> str:
     text += [disturbance(campaign.cells)]
     text += [f"{found.program!r}: {import_text(found)}" for found in campaign.imports]
     text += [
-        f"FAILED {scenario}, {server}: {cell.failure}"
+        f"FAILED {scenario}, {server}: {cell.failure.splitlines()[0]}"
         for (scenario, server), cell in campaign.cells.items()
         if cell.failure
     ]
