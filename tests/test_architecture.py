@@ -15,8 +15,8 @@ json.provider json json.tag
 wrappers sessions routing views helpers templating ctx commands scaffold blueprints fastpath app testing
 jsonrpc.protocol jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse jsonrpc.endpoint jsonrpc
 server.settings server.log server.slots server.sockets server.http1 server.websocket server.proxy server.accesslog
-server.metrics server.native server.wsgi server.asgi server.loading server.loop server.worker server.reload
-server.arbiter server
+server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership server.loop
+server.worker server.reload server.arbiter server
 container.dockerfile container.kubernetes container
 cli_server cli dropin __main__
 """.split()

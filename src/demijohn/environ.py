@@ -1,0 +1,149 @@
+"""The WSGI environ of a request (PEP 3333), made once and kept with it."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any, BinaryIO
+from urllib.parse import unquote_to_bytes
+
+from .message import RequestHead
+
+SERVER_SOFTWARE = f"demijohn/{version('demijohn')}"
+
+_BLOCK_BYTES = 65536
+
+
+class FileWrapper:
+    """What `wsgi.file_wrapper` makes of a file: an iterable of blocks, which the server may send in its own way.
+
+    PEP 3333, "Optional Platform-Specific File Handling".
+    """
+
+    def __init__(self, filelike: BinaryIO, blksize: int = _BLOCK_BYTES) -> None:
+        self.filelike = filelike
+        self.blksize = blksize
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        block = self.filelike.read(self.blksize)
+        if not block:
+            raise StopIteration
+        return block
+
+
+def environ_of(head: RequestHead) -> dict[str, Any]:
+    """Return the environ of `head`; the same dictionary every time.
+
+    Fields whose names hold `_` are left out: `X_User` would become what `X-User` becomes. In absolute-form the
+    authority of the target stands in for the Host field (RFC 9112 §3.2.2).
+    """
+    if head.environ is None:
+        head.environ = _make(head)
+    return head.environ
+
+
+def _make(head: RequestHead) -> dict[str, Any]:
+    origin = head.origin
+    authority, path, query = split_target(head.target)
+    server_name, server_port = _server(origin.server, origin.scheme)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": head.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1") if b"%" in path else path.decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+        "REQUEST_URI": (target := head.target.decode("latin-1")),
+        "RAW_URI": target,
+        "SERVER_NAME": server_name,
+        "SERVER_PORT": server_port,
+        "SERVER_PROTOCOL": "HTTP/1.1" if head.version == (1, 1) else f"HTTP/{head.version[0]}.{head.version[1]}",
+        "SERVER_SOFTWARE": SERVER_SOFTWARE,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": origin.scheme,
+        "wsgi.input": head.spool if head.content is None else io.BytesIO(head.content),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": origin.multithread,
+        "wsgi.multiprocess": origin.multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+    }
+    if origin.client is None:
+        environ["REMOTE_ADDR"] = ""
+    else:
+        environ["REMOTE_ADDR"] = origin.client[0]
+        environ["REMOTE_PORT"] = str(origin.client[1])
+    _add_fields(environ, head.fields)
+    if authority is not None:
+        environ["HTTP_HOST"] = authority.decode("latin-1")
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        # The coding is off and the length is known (RFC 9112 §7.1.3); frameworks that read no more than
+        # CONTENT_LENGTH says would otherwise see no content.
+        environ["CONTENT_LENGTH"] = str(_content_length(head))
+    return environ
+
+
+# RFC 9112 §3.2.2: scheme "://" authority, then path and query, either of which may be missing.
+_ABSOLUTE_FORM = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)([^?]*)\??(.*)", re.DOTALL)
+
+
+def split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:
+    """Return authority (None unless in absolute-form), path and query of a request target (RFC 9112 §3.2)."""
+    if target[:1] != b"/" and (absolute := _ABSOLUTE_FORM.fullmatch(target)):
+        authority, path, query = absolute.groups()
+        return authority, path or b"/", query
+    path, _, query = target.partition(b"?")
+    return None, path, query
+
+
+def _server(server: tuple[str, int | None], scheme: str) -> tuple[str, str]:
+    """SERVER_NAME and SERVER_PORT, which must not be empty: a Unix socket has neither."""
+    name, port = server
+    if port is None:
+        return "localhost", "443" if scheme == "https" else "80"
+    return name, str(port)
+
+
+def _content_length(head: RequestHead) -> int:
+    if head.content is not None:
+        return len(head.content)
+    assert head.spool is not None
+    length = head.spool.seek(0, io.SEEK_END)
+    head.spool.seek(0)
+    return length
+
+
+class _Keys(dict[bytes, str | None]):
+    """The environ key of each field name, None for names that have none; kept for the names met first."""
+
+    def __missing__(self, name: bytes) -> str | None:
+        key = None
+        if b"_" not in name:
+            key = name.decode("latin-1").upper().replace("-", "_")
+            if name not in (b"content-type", b"content-length"):
+                key = "HTTP_" + key
+        if len(self) < 1000:  # peers choose the names
+            self[name] = key
+        return key
+
+
+_keys = _Keys()
+
+
+def _add_fields(environ: dict[str, Any], fields: list[tuple[bytes, bytes]]) -> None:
+    for name, value in fields:
+        key = _keys[name]
+        if key is None:
+            continue
+        text = value.decode("latin-1")
+        if key in environ:
+            # RFC 9110 §5.3, and RFC 6265 §5.4 for cookies.
+            text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+        environ[key] = text

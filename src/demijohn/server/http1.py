@@ -1,0 +1,583 @@
+"""HTTP/1.1, the server's side of one connection: bytes in, requests out; answers in, bytes out.
+
+Sans-I/O: no socket, clock, thread or logger. The parser is llhttp (httptools); what it leaves open is decided
+here, each thing in one place: what a request must be in `on_headers_complete`, how an answer is framed and
+whether the connection persists in `_respond_fully`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import BinaryIO, Protocol
+
+import httptools
+
+from ..environ import split_target
+from ..message import REASONS, TOKEN_CHARS, BadResponse, Fields, Origin, ProtocolError, RequestHead, ResponseMessage
+
+
+class Limits(Protocol):
+    """How large a request may be; `Settings` has all of it. In bytes, but for the number of field lines."""
+
+    @property
+    def limit_request_line(self) -> int: ...
+    @property
+    def limit_request_fields(self) -> int: ...
+    @property
+    def limit_request_field_size(self) -> int: ...
+    @property
+    def limit_request_head(self) -> int: ...
+    @property
+    def limit_request_body(self) -> int | None: ...
+    @property
+    def body_buffer_bytes(self) -> int: ...
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# llhttp knows these, and the methods of RTSP and ICE, which it lets through under their protocols' names.
+# fmt: off
+_METHODS = {name.encode(): name for name in (
+    "ACL", "BIND", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "M-SEARCH", "MERGE", "MKACTIVITY",
+    "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "OPTIONS", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PURGE", "PUT",
+    "QUERY", "REBIND", "REPORT", "SEARCH", "SUBSCRIBE", "TRACE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+)}
+# fmt: on
+_HTTP_10, _HTTP_11 = (1, 0), (1, 1)
+_VERSIONS = {"1.1": _HTTP_11, "1.0": _HTTP_10}
+
+# RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port. No user information: RFC 9110 §4.2.4.
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+_OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9]\.[0-9]\r")
+_METHOD = re.compile(rb"(?:\r\n)*([^ \r\n]+) ")
+
+# Fields that say something about the message or the connection; the others are the application's.
+_OF_MESSAGE = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect"})
+
+# What a chunk may cost besides its data: its size in hexadecimal, two line ends, and some room.
+_CHUNK_OVERHEAD_BYTES = 16
+
+_UNKNOWN_METHOD = "This server does not know the method of the request."
+_UNKNOWN_VERSION = "This server speaks HTTP/1.1 and HTTP/1.0."
+_LONG_LINE = "The request line is too long."
+_LARGE_FIELDS = "The fields of the request are too large."
+_LARGE_CONTENT = "The content of the request is too large."
+
+
+class AnswerHeads(dict[str, bytes]):
+    """For each status: the status line, Server and Date as they are in this second.
+
+    One for all connections of a worker. Only statuses that say nothing about framing are kept, and none while
+    draining, so that a lookup that succeeds means a plain answer.
+    """
+
+    def __init__(self, server: str = "demijohn") -> None:
+        super().__init__()
+        self.server_line = f"Server: {server}\r\n".encode("latin-1")
+        self.date_line = b""
+        self._draining = False
+        self._second = -1
+
+    @property
+    def draining(self) -> bool:
+        """Whether each connection ends with the next answer that leaves nothing to answer."""
+        return self._draining
+
+    def drain(self) -> None:
+        self._draining = True
+        self.clear()
+
+    def set_time(self, now_s: float) -> None:
+        """Take note of the time, in seconds since the epoch."""
+        second = int(now_s)
+        if second != self._second:
+            self._second = second
+            self.date_line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+            self.clear()
+
+    def learn(self, status: str, code: int) -> None:
+        if not self._draining and code not in _FRAMED_BY_STATUS:
+            self[status] = _status_line(status) + self.server_line + self.date_line
+
+
+def _status_line(status: str) -> bytes:
+    # RFC 9112 §4: the space stays when there is no reason phrase.
+    return f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1")
+
+
+# RFC 9110 §15.3.5, §15.3.6, §15.4.5: answers with these have no content, whatever the application gave.
+_FRAMED_BY_STATUS = frozenset({204, 205, 304})
+
+
+class Framing:
+    """How the content of one answer goes out when it comes in parts (RFC 9112 §6).
+
+    missing: bytes still to come of a declared length; None when none was declared.
+    overlong: whether the application gave more than it declared; what is too much is cut.
+    """
+
+    __slots__ = ("_chunked", "missing", "overlong")
+
+    def __init__(self, chunked: bool, content_length: int | None) -> None:
+        self._chunked = chunked
+        self.missing = content_length
+        self.overlong = False
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether nothing but the connection's end says that the content is complete."""
+        return self.missing is None and not self._chunked
+
+    def part_bytes(self, part: bytes) -> bytes:
+        if self.missing is not None:
+            self.overlong = len(part) > self.missing
+            part = part[: self.missing]
+            self.missing -= len(part)
+        elif self._chunked and part:
+            return b"%x\r\n%b\r\n" % (len(part), part)
+        return part
+
+    def end_bytes(self) -> bytes:
+        return b"0\r\n\r\n" if self._chunked else b""
+
+
+class _Refused(Exception):
+    """Ends the parser's work; why stands in `Connection.events`, when it is worth an answer."""
+
+
+class _ContentOnly:
+    """The callbacks of a parser that reads content for a head read by another (see `_read_without_upgrade`)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_body = connection.on_body
+        self.on_chunk_header = connection.on_chunk_header
+        self.on_message_complete = connection.on_message_complete
+
+
+class Connection:
+    """One connection.
+
+    events: what is to be answered, in order: complete requests, and last a ProtocolError if the peer made one;
+        nothing is read after that.
+    expecting: a request whose head is here and whose sender waits for 100 (Continue) before it sends content.
+    persistent: whether the connection may carry more requests than those read so far (RFC 9112 §9.3).
+    in_message: whether a request has begun to arrive and is not complete.
+    framing: of the answer begun last, when its content comes in parts; None when it has no content to send.
+    """
+
+    __slots__ = (
+        "_arriving",
+        "_body",
+        "_body_bytes",
+        "_chunks",
+        "_fed",
+        "_feed",
+        "_fields",
+        "_head",
+        "_heads",
+        "_host",
+        "_limits",
+        "_of_message",
+        "_origin",
+        "_parser",
+        "_raw",
+        "_smallest_limit",
+        "_spool",
+        "_spool_factory",
+        "_target",
+        "_trailers",
+        "_upgrading",
+        "events",
+        "expecting",
+        "framing",
+        "in_message",
+        "persistent",
+    )
+
+    def __init__(
+        self, limits: Limits, origin: Origin, heads: AnswerHeads, spool_factory: Callable[[], BinaryIO]
+    ) -> None:
+        """`spool_factory` opens the temporary file for content over `body_buffer_bytes`."""
+        self.events: deque[RequestHead | ProtocolError] = deque()
+        self.expecting: RequestHead | None = None
+        self.persistent = True
+        self.in_message = False
+        self.framing: Framing | None = None
+        self._limits = limits
+        self._smallest_limit = min(
+            limits.limit_request_line, limits.limit_request_field_size, limits.limit_request_head
+        )
+        self._origin = origin
+        self._heads = heads
+        self._spool_factory = spool_factory
+        self._raw = bytearray()  # an unfinished head
+        self._arriving = b""
+        self._target = b""
+        self._fields: Fields = []
+        self._of_message: Fields = []
+        self._host = b""  # known to be well-formed
+        self._head: RequestHead | None = None
+        self._body: bytes | bytearray = b""
+        self._spool: BinaryIO | None = None
+        self._body_bytes = self._fed = self._chunks = self._trailers = 0
+        self._upgrading = False
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed = self._parser.feed_data
+
+    # -- bytes in ----------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Take in what has arrived; `events` and `expecting` say what came of it. Raises nothing."""
+        if not self.persistent:
+            return
+        self._arriving = data
+        try:
+            self._feed(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            # After a request that ends the connection the rest is not read (RFC 9112 §9.6); after a refusal neither.
+            if self.persistent:
+                self.refuse(self._protocol_error(error))
+        else:
+            if self.events:
+                self.in_message = self._target != b""
+            else:
+                self.in_message = True
+                self._count(data)
+
+    def receive_eof(self) -> None:
+        """Note that the peer sends nothing more: a request cut short is none (RFC 9112 §8)."""
+        if self.persistent and self.in_message:
+            self.refuse(ProtocolError(400, "The connection ended before the request was complete."))
+        self.persistent = False
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Read nothing more; `error` is the last event. What was half received is dropped."""
+        self.persistent = False
+        self.in_message = False
+        self.expecting = None
+        self.events.append(error)
+        self.discard()
+
+    def refuse_content(self) -> None:
+        """Do without the content of the request in `expecting`; it is complete and the last one."""
+        head = self.expecting
+        assert head is not None
+        self.persistent = False
+        self.in_message = False
+        self.expecting = None
+        self.events.append(head)
+
+    def discard(self) -> None:
+        """Drop the content of an unfinished request."""
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    @property
+    def received_content_bytes(self) -> int | None:
+        """How much content of the unfinished request has arrived; None when its head has not."""
+        return None if self._head is None else self._body_bytes
+
+    def _count(self, data: bytes) -> None:
+        """Hold what has arrived of an unfinished request against the limits: a line may never end."""
+        limits = self._limits
+        if self._head is not None:
+            # Chunk extensions and trailers; content itself is counted in on_body.
+            self._fed += len(data)
+            if self._fed - self._body_bytes > limits.limit_request_head + _CHUNK_OVERHEAD_BYTES * self._chunks:
+                self.refuse(ProtocolError(400, "The chunk extensions or trailers of the request are too large."))
+            return
+        raw = self._raw
+        raw += data
+        line_begin = raw.rfind(b"\n") + 1
+        line_bytes = len(raw) - line_begin
+        if len(raw) > limits.limit_request_head or (line_begin and line_bytes > limits.limit_request_field_size):
+            self.refuse(ProtocolError(431, _LARGE_FIELDS))
+        elif not line_begin and line_bytes > limits.limit_request_line:
+            self.refuse(ProtocolError(414, _LONG_LINE))
+
+    def _protocol_error(self, error: httptools.HttpParserError) -> ProtocolError:
+        if not self.events and self._head is None:
+            # The message begins where the bytes do, so its first line can be looked at.
+            begin = bytes(self._raw) + self._arriving
+            if _OTHER_VERSION.match(begin):
+                return ProtocolError(505, _UNKNOWN_VERSION)
+            method = _METHOD.match(begin)
+            if method and method[1] not in _METHODS and not method[1].translate(None, TOKEN_CHARS):
+                return ProtocolError(501, _UNKNOWN_METHOD)
+        return ProtocolError(400, f"The request is malformed: {error}.")
+
+    def _reject(self, status: int, detail: str) -> _Refused:
+        self.refuse(ProtocolError(status, detail))
+        return _Refused()
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Read the content of a request that asks for another protocol; RFC 9110 §7.8 lets us ignore that.
+
+        llhttp takes what follows such a head for the other protocol. A new parser is given a head with the same
+        framing and no Upgrade; what it then reads belongs to the head that is here already.
+        """
+        framing = [line for line in self._of_message if line[0] in (b"content-length", b"transfer-encoding")]
+        self._upgrading = False
+        content_parser = httptools.HttpRequestParser(_ContentOnly(self))
+        self._parser = content_parser
+        self._feed = content_parser.feed_data
+        head = b"".join([b"POST / HTTP/1.1\r\n", *(b"%b: %b\r\n" % line for line in framing), b"\r\n"])
+        self.receive_data(head + rest)
+
+    # -- called by the parser ------------------------------------------------------------------------
+
+    def on_url(self, url: bytes) -> None:
+        self._target = self._target + url if self._target else url
+        if len(self._target) > self._limits.limit_request_line:
+            raise self._reject(414, _LONG_LINE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:
+            self._on_trailer(name, value)
+            return
+        name = name.lower()
+        line = (name, value.rstrip(b" \t"))
+        self._fields.append(line)
+        if name in _OF_MESSAGE:
+            self._of_message.append(line)
+
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        # RFC 9110 §6.5.1: trailers may be dropped; merging them into the fields would let them override.
+        limits = self._limits
+        self._trailers += 1
+        if self._trailers > limits.limit_request_fields or len(name) + len(value) > limits.limit_request_field_size:
+            raise self._reject(431, "The trailers of the request are too large.")
+
+    def on_headers_complete(self) -> None:
+        if not self.persistent:
+            raise _Refused  # RFC 9112 §9.6: nothing is read after a request that ends the connection
+        limits = self._limits
+        parser = self._parser
+        target = self._target
+        version = _VERSIONS.get(parser.get_http_version())
+        if version is None:
+            raise self._reject(505, _UNKNOWN_VERSION)
+        method = _METHODS.get(parser.get_method())
+        if method is None:
+            raise self._reject(501, _UNKNOWN_METHOD)
+        if len(self._fields) > limits.limit_request_fields:
+            raise self._reject(431, "The request has too many fields.")
+        if len(self._raw) + len(self._arriving) > self._smallest_limit:
+            self._check_sizes(len(method), len(target))
+        if target[:1] != b"/" or b"#" in target:
+            self._check_target(method, target)
+
+        hosts = 0
+        content_length = 0
+        chunked = expects = closes = keeps_alive = False
+        for name, value in self._of_message:
+            if name == b"host":
+                hosts += 1
+                if value != self._host:
+                    if not _AUTHORITY.fullmatch(value):
+                        raise self._reject(400, "The Host field is malformed.")
+                    self._host = value
+            elif name == b"connection":
+                for option in value.lower().split(b","):
+                    option = option.strip(b" \t")
+                    if option == b"close":
+                        closes = True
+                    elif option == b"keep-alive":
+                        keeps_alive = True
+                    elif option == b"upgrade":
+                        self._upgrading = parser.should_upgrade()
+            elif name == b"content-length":
+                content_length = int(value)  # llhttp has seen to it that it is one line of digits
+            elif name == b"transfer-encoding":
+                # RFC 9112 §6.1: what is not understood cannot be delimited, and is how requests are smuggled.
+                if version is _HTTP_10:
+                    raise self._reject(400, "HTTP/1.0 has no transfer codings.")
+                if chunked or value.lower() != b"chunked":
+                    raise self._reject(501, "This server knows no transfer coding but a single chunked.")
+                chunked = True
+            elif version is _HTTP_11:
+                expects = True
+                if value.lower() != b"100-continue":
+                    raise self._reject(417, "This server knows no expectation but 100-continue.")
+        # RFC 9112 §3.2.
+        if hosts != 1 and (hosts or version is _HTTP_11):
+            raise self._reject(400, "The request must have one Host field.")
+        if limits.limit_request_body is not None and content_length > limits.limit_request_body:
+            raise self._reject(413, _LARGE_CONTENT)
+
+        head = RequestHead(method, target, version, self._fields, self._origin)
+        if closes or (version is _HTTP_10 and not keeps_alive):
+            self.persistent = False
+        self._head = head
+        if chunked or content_length:
+            self._fed = -len(self._arriving)
+            if expects:
+                self.expecting = head
+
+    def _check_sizes(self, method_bytes: int, target_bytes: int) -> None:
+        limits = self._limits
+        line_bytes = method_bytes + target_bytes + len("  HTTP/1.1")
+        if line_bytes > limits.limit_request_line:
+            raise self._reject(414, _LONG_LINE)
+        sizes = [len(name) + len(value) + len(": ") for name, value in self._fields]
+        total = line_bytes + sum(sizes) + 2 * len(sizes) + 4  # with the line ends
+        if total > limits.limit_request_head or max(sizes, default=0) > limits.limit_request_field_size:
+            raise self._reject(431, _LARGE_FIELDS)
+
+    def _check_target(self, method: str, target: bytes) -> None:
+        """RFC 9112 §3.2: origin-form, absolute-form, and `*` for OPTIONS. CONNECT is for proxies."""
+        if target == b"*" and method == "OPTIONS":
+            return
+        if b"#" in target:
+            raise self._reject(400, "The request target must not have a fragment.")
+        if target[:1] == b"/":
+            return
+        if not target.lower().startswith((b"http://", b"https://")):
+            raise self._reject(400, "The request target is neither a path nor an http URL.")
+        authority = split_target(target)[0]
+        if not authority or not _AUTHORITY.fullmatch(authority) or authority.startswith(b":"):
+            raise self._reject(400, "The request target has no valid host.")
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+
+    def on_body(self, data: bytes) -> None:
+        self.expecting = None
+        limits = self._limits
+        self._body_bytes += len(data)
+        if limits.limit_request_body is not None and self._body_bytes > limits.limit_request_body:
+            raise self._reject(413, _LARGE_CONTENT)
+        if self._spool is not None:
+            self._spool.write(data)
+        elif self._body_bytes > limits.body_buffer_bytes:
+            self._spool = self._spool_factory()
+            self._spool.write(self._body)
+            self._spool.write(data)
+            self._body = b""
+        elif not self._body:
+            self._body = data
+        elif type(self._body) is bytearray:
+            self._body += data
+        else:
+            self._body = bytearray(self._body) + data
+
+    def on_message_complete(self) -> None:
+        if self._upgrading:
+            return  # llhttp only stops here; the content is read by _read_without_upgrade
+        head = self._head
+        assert head is not None
+        if self._body_bytes:
+            self._take_content(head)
+        self._head = None
+        self._target = b""
+        self._fields = []
+        self._of_message = []
+        if self._raw:
+            self._raw.clear()
+        self.events.append(head)
+
+    def _take_content(self, head: RequestHead) -> None:
+        if self._spool is None:
+            head.content = bytes(self._body)
+            self._body = b""
+        else:
+            self._spool.seek(0)
+            head.spool = self._spool
+            head.content = None
+            self._spool = None
+        self._body_bytes = self._chunks = self._trailers = 0
+
+    # -- answers out -----------------------------------------------------------------------------------
+
+    def respond(self, head: RequestHead, message: ResponseMessage) -> bytes:
+        """Return the whole answer; for content that comes in parts, its head, and `framing` does the rest.
+
+        When `persistent` is false afterwards and there are no more `events`, the answer is the connection's last.
+        Raises BadResponse for a status that cannot be an answer.
+        """
+        content = message.content
+        first_lines = self._heads.get(message.status)
+        if (
+            first_lines is not None
+            and type(content) is bytes
+            and self.persistent
+            and head.version is _HTTP_11
+            and head.method != "HEAD"
+            and not message.own_fields
+            and (message.content_length is None or message.content_length == len(content))
+        ):
+            return b"%b%bContent-Length: %d\r\n\r\n%b" % (first_lines, message.field_lines, len(content), content)
+        return self._respond_fully(head, message)
+
+    def _respond_fully(self, head: RequestHead, message: ResponseMessage) -> bytes:
+        code = int(message.status[:3])
+        if code < 200:
+            raise BadResponse(f"{message.status!r} is an interim status and no answer")
+        content = message.content if isinstance(message.content, bytes) else None
+        length = message.content_length
+        if length is None and content is not None and code != 304:
+            length = len(content)
+        if code == 205:
+            length = 0
+        with_content = head.method != "HEAD" and code not in _FRAMED_BY_STATUS
+
+        chunked = False
+        framing_line = b""
+        if length is not None:
+            framing_line = b"Content-Length: %d\r\n" % length if code != 204 else b""
+        elif with_content and head.version == _HTTP_11:
+            chunked = True
+            framing_line = b"Transfer-Encoding: chunked\r\n"
+        elif with_content:
+            self.end()  # RFC 9112 §6.3 rule 8: HTTP/1.0 knows the end of such content by the connection's
+        self.framing = Framing(chunked, length) if with_content and content is None else None
+        if not with_content:
+            content = b""
+        elif content is not None and length is not None:
+            if len(content) < length:
+                self.end()  # whatever came next would be taken for the content that is missing
+            content = content[:length]
+
+        if self._heads.draining and not self.events:
+            self.persistent = False
+        persists = self.persistent or bool(self.events)
+        self._heads.learn(message.status, code)
+        return b"".join(
+            (
+                _status_line(message.status),
+                b"" if b"server" in message.own_fields else self._heads.server_line,
+                b"" if b"date" in message.own_fields else self._heads.date_line,
+                message.field_lines,
+                framing_line,
+                b"Connection: close\r\n" if not persists else b"",
+                b"Connection: keep-alive\r\n" if persists and head.version == _HTTP_10 else b"",
+                b"\r\n",
+                content or b"",
+            )
+        )
+
+    def end(self) -> None:
+        """Let the answer in hand be the last; requests that came after it are dropped."""
+        self.persistent = False
+        self.events.clear()
+
+    def respond_to_error(self, error: ProtocolError) -> bytes:
+        """Return the answer to a request that was refused. It is the connection's last."""
+        head = self._head or RequestHead("GET", b"/", _HTTP_11, [], self._origin)
+        self.end()
+        return self.respond(head, plain_answer(error.status, error.detail))
+
+
+def plain_answer(status: int, sentence: str) -> ResponseMessage:
+    """Return an answer of the server's own: a status and one sentence."""
+    return ResponseMessage(
+        f"{status} {REASONS.get(status, '')}".rstrip(),
+        b"Content-Type: text/plain; charset=utf-8\r\n",
+        (sentence + "\n").encode(),
+    )

@@ -1,0 +1,199 @@
+"""Which thread polls: one leader, and followers that take over when it may block.
+
+The leader runs views itself, so a request costs no hand-over. When a view may block, another thread is made
+leader: before the view, when it is known to be slow (`hand_over`), or a few milliseconds into it, when the watch
+finds the leader still inside (`watch`). A thread that comes out of a view and is no longer leader rests.
+
+All changes of leadership happen under one lock; they are rare. The leader itself looks at `leader` without it:
+it may find out a moment late that it was deposed, and until it does, two threads act as leader. Everything a leader
+does must bear that; `loop.py` says how it does, connection by connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Generic, TypeVar
+
+from ..message import RequestHead
+
+Job = TypeVar("Job")
+
+# How often the watch looks, and how long the leader may be inside one view before another thread takes over. A
+# surprise so delays the others by at most the sum of the two.
+_WATCH_S = 0.004
+_STUCK_S = 0.003
+# The watch wakes at least this often when nothing happens at all.
+_IDLE_WATCH_S = 1.0
+
+
+class Member:
+    """One thread of a team.
+
+    since: `monotonic()` when it entered the view it is in; 0.0 outside of views.
+    head: the request it works on, or worked on last.
+    answered: how many requests it has answered.
+    """
+
+    __slots__ = ("_wake", "answered", "head", "since", "thread")
+
+    def __init__(self) -> None:
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self.since = 0.0
+        self.head: RequestHead | None = None
+        self.answered = 0
+        self.thread: threading.Thread | None = None
+
+    def wait(self) -> None:
+        self._wake.acquire()
+
+    def wake(self) -> None:
+        self._wake.release()
+
+
+class Team(Generic[Job]):
+    """The threads of a worker.
+
+    leader: the member that polls; None while every thread is inside a view, or after `stop`.
+    """
+
+    def __init__(self, size: int, lead: Callable[[Member], None], work: Callable[[Member, Job], None]) -> None:
+        """`lead` polls and returns when its member is not `leader` any more; `work` does a job that was put off.
+
+        `size` counts the leader: `size - 1` threads can be inside slow views while it polls.
+        """
+        self.leader: Member | None = None
+        self.members: list[Member] = []
+        self._size = size
+        self._lead = lead
+        self._work = work
+        self._lock = threading.Lock()
+        self._resting: list[Member] = []
+        self._jobs: deque[Job] = deque()
+        self._stopped = False
+        # Between the leader and the watch, see `watch`.
+        self._polling: Member | None = None
+        self._watch_sleeps = False
+        self._watch_wake = threading.Lock()
+        self._watch_wake.acquire()
+
+    # -- leadership --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the first leader."""
+        with self._lock:
+            self._appoint()
+
+    def hand_over(self, member: Member, job: Job) -> bool:
+        """Make another thread leader, so that `member` may do `job`, which can block.
+
+        False when no thread is free: then `member` goes on leading and `job` is done by the next thread that is.
+        """
+        with self._lock:
+            if self.leader is not member or self._appoint():
+                return True
+            self._jobs.append(job)
+            return False
+
+    @property
+    def has_free_thread(self) -> bool:
+        """Whether a slow request would find a thread."""
+        return bool(self._resting) or len(self.members) < self._size
+
+    def stop(self) -> None:
+        """Let every thread end as soon as it comes out of its view."""
+        with self._lock:
+            self._stopped = True
+            self.leader = None
+            for member in self._resting:
+                member.wake()
+            self._resting.clear()
+            self.wake_watch()
+
+    def _appoint(self) -> bool:
+        """Make a free thread leader, the one that rested last or a new one. The lock is held."""
+        if self._stopped:
+            return False
+        if self._resting:
+            self.leader = self._resting.pop()
+            self.leader.wake()
+            return True
+        if len(self.members) >= self._size:
+            return False
+        member = Member()
+        member.thread = threading.Thread(
+            target=self._live, args=(member,), name=f"demijohn-{len(self.members)}", daemon=True
+        )
+        self.members.append(member)
+        self.leader = member
+        member.thread.start()
+        return True
+
+    def _live(self, member: Member) -> None:
+        """The life of a thread: it leads until it is deposed, then does what was put off, then rests."""
+        while True:
+            if self.leader is member:
+                self._lead(member)
+            with self._lock:
+                if self._stopped:
+                    return
+                if self.leader is None:
+                    self.leader = member
+                if self.leader is member:
+                    continue
+                job = self._jobs.popleft() if self._jobs else None
+                if job is None:
+                    self._resting.append(member)
+            # Whoever puts a job off holds the lock and finds no thread resting, so none rests while a job waits.
+            if job is not None:
+                self._work(member, job)
+            else:
+                member.wait()
+
+    # -- the watch ---------------------------------------------------------------------------------
+
+    def before_poll(self, member: Member) -> None:
+        """Note that `member` is about to wait for events."""
+        self._polling = member
+
+    def after_poll(self) -> None:
+        """Note that events have come."""
+        self._polling = None
+        if self._watch_sleeps:
+            self.wake_watch()
+
+    def wake_watch(self) -> None:
+        """End the sleep of the watch."""
+        self._watch_sleeps = False
+        with contextlib.suppress(RuntimeError):  # somebody else was first
+            self._watch_wake.release()
+
+    def watch(self) -> None:
+        """Sleep until it is time to look again, look, and depose a leader that is stuck in a view.
+
+        While the leader waits for events there is nothing to watch, and the watch sleeps until there are. It says
+        that it sleeps before it looks whether the leader polls, and the leader says that it no longer polls before
+        it looks whether the watch sleeps: whichever comes second sees the other.
+        """
+        self._watch_sleeps = True
+        leader = self._polling
+        if leader is not None and leader is self.leader:
+            self._watch_wake.acquire(timeout=_IDLE_WATCH_S)
+            self._watch_sleeps = False
+        else:
+            self._watch_sleeps = False
+            self._watch_wake.acquire(timeout=_WATCH_S)
+        leader = self.leader
+        if leader is not None and leader.since and monotonic() - leader.since > _STUCK_S:
+            self._depose(leader)
+
+    def _depose(self, member: Member) -> None:
+        with self._lock:
+            # It may have come out of the view since, or be no leader any more. Deposed while it polls it would notice
+            # only with the next event, which the new leader then handles: that costs a wake-up and nothing else.
+            if self.leader is member and member.since and not self._appoint():
+                self.leader = None

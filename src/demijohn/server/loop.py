@@ -1,0 +1,846 @@
+"""The engine of a worker: connections in, answers out, by threads that take turns at polling.
+
+Who may touch what, without a lock around each request:
+
+* A connection is in `_idle` (by descriptor) while no thread works on it. `dict.pop` is one step under the
+  interpreter's lock, so of several threads that want a connection exactly one gets it: it owns the connection until
+  it puts it back (`_release`) or closes it. Everything in a `_Client` belongs to its owner, but for `disarmed` and
+  `events`.
+* The events of one poll are in `_ready`, a deque that every leader takes from; what a leader leaves behind, its
+  successor finds. An event for a descriptor that has been closed, or closed and reused, since it was polled leads at
+  worst to one read that finds nothing.
+* An event for an owned connection would come again and again (level-triggered): the leader takes the descriptor out
+  of the poller (`disarmed`), the owner puts it back. Both sides write first and look afterwards (`_disarm`,
+  `_release`), so whoever comes second sees the other and the descriptor is never left out.
+* `_lock` holds together what happens to a descriptor: changing it in the poller and closing it, so that nothing
+  is done to the next connection that gets the same number. It is not taken for a request on a connection that
+  persists.
+* For a moment there may be two leaders (see `leadership.py`). Both take from the same deque and the same `_idle`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import socket
+import stat
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any, BinaryIO, Protocol
+
+from ..environ import FileWrapper
+from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage
+from ..typing import Gateway, Route
+from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
+from .leadership import Member, Team
+from .poller import READ, WRITE, new_poller
+from .settings import Settings
+
+log = logging.getLogger("demijohn.server")
+
+# A route whose views take longer than this on average is known to be slow: another thread polls meanwhile.
+_SLOW_S = 0.001
+# How much of each new wall time goes into the average: a surprise of a second is forgotten after 44 quick ones.
+_AVERAGE_WEIGHT = 0.1
+_RECEIVE_BYTES = 65536
+_ACCEPTS_AT_ONCE = 16
+# A file goes out in turns of at most this, so that a fast reader of a large one does not keep the thread.
+_SENDFILE_BYTES = 1 << 20
+# RFC 9112 §9.6: how long to read and drop what a peer still sends after its last answer.
+_LINGER_S = 2.0
+# How long connections without a request stay open when the worker drains: a request may be on its way.
+_DRAIN_IDLE_S = 1.0
+# A listener that is ready while no thread is free is left to the other workers for this long.
+_BUSY_PAUSE_S = 0.002
+_NO_DESCRIPTORS_PAUSE_S = 0.1
+# At the limit of descriptors, connections idle for longer than this are closed first.
+_SHED_IDLE_S = 1.0
+_BEAT_S = 0.25
+
+OnRequest = Callable[[RequestHead, ResponseMessage, int, float], object]
+"""Called with each request answered, its answer, the bytes of content sent and the seconds it took."""
+
+
+class Heartbeat(Protocol):
+    """Where a worker shows that it is alive: a row of `slots.SlotTable`."""
+
+    requests: int
+
+    def beat(self) -> None: ...
+
+
+# What a connection waits for.
+_IDLE = 0  # a request
+_HEAD = 1  # the rest of a head
+_CONTENT = 2  # the rest of its content
+_SENDING = 3  # the peer to read its answer
+_LINGERING = 4  # the peer to close
+
+
+class _Client:
+    """A connection and what is half done on it.
+
+    deadline: when it is given up, by `monotonic()`.
+    since: when it came into the state it is in.
+    events: what it is registered for in the poller, unless it is `disarmed`.
+    unsent: bytes the socket did not take yet.
+    answer: the answer they belong to.
+    lingers: whether the peer may be sending, so that closing at once could cost it the answer.
+    """
+
+    __slots__ = (
+        "answer",
+        "deadline",
+        "disarmed",
+        "events",
+        "fd",
+        "http",
+        "lingers",
+        "origin",
+        "since",
+        "sock",
+        "state",
+        "unsent",
+    )
+
+    def __init__(self, sock: socket.socket, origin: Origin, http: Connection, now: float, deadline: float) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.origin = origin
+        self.http = http
+        self.state = _IDLE
+        self.since = now
+        self.deadline = deadline
+        self.disarmed = False
+        self.events = READ
+        self.unsent: memoryview | None = None
+        self.answer: _Answer | None = None
+        self.lingers = False
+
+
+class _Answer:
+    """An answer that could not be sent in one go."""
+
+    __slots__ = ("begun", "file", "file_left", "file_offset", "head", "message", "parts", "route", "sent_bytes")
+
+    def __init__(self, head: RequestHead, message: ResponseMessage, route: Route, begun: float) -> None:
+        self.head = head
+        self.message = message
+        self.route = route
+        self.begun = begun
+        self.parts: Iterator[bytes] | None = None
+        self.file: BinaryIO | None = None
+        self.file_offset = self.file_left = 0
+        self.sent_bytes = 0  # of content
+
+
+class _Truncated(Exception):
+    """The content of an answer ended early or failed: the peer must not take it for complete."""
+
+
+Job = tuple[_Client, RequestHead | _Answer, Route]
+"""A request to be answered, or an answer to be sent on."""
+
+
+class Engine:
+    """Serves the connections of some listeners with a gateway, until it is drained."""
+
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        gateway: Gateway,
+        settings: Settings,
+        *,
+        on_request: OnRequest | None = None,
+        slot: Heartbeat | None = None,
+    ) -> None:
+        """The listeners stay their owner's to close. `slot` is where to show signs of life."""
+        self._settings = settings
+        self._match = gateway.match
+        self._handle = gateway.handle
+        self._on_request = on_request
+        self._slot = slot
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        # One thread more than asked for: it polls while all the others are inside slow views.
+        self._team: Team[Job] = Team(settings.threads + 1, self._lead, self._work)
+        self._heads = AnswerHeads()
+        if not settings.keep_alive_s:
+            self._heads.drain()
+        self._clients: dict[int, _Client] = {}
+        self._idle: dict[int, _Client] = {}
+        self._ready: deque[tuple[int, int]] = deque()
+        self._lock = threading.Lock()
+        self._keep_alive_s = settings.keep_alive_s
+        self._poller = new_poller()
+        self._woken, self._wake = os.pipe()
+        for fd in (self._woken, self._wake):
+            os.set_blocking(fd, False)
+        self._poller.register(self._woken, READ)
+        self._accepting = False
+        self._accept_again_at: float | None = None
+        self._descriptors_gone = False
+        self._next_tick = 0.0
+        clocks = (
+            settings.keep_alive_s or 1.0,
+            settings.head_timeout_s,
+            settings.body_timeout_s,
+            settings.answer_timeout_s,
+        )
+        self._tick_s = max(0.05, min(1.0, *(clock / 4 for clock in clocks)))
+        self._drain_asked = self._drain_begun = False
+        self._drain_deadline: float | None = None
+        self._finished = False
+
+    # -- the calling thread ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until drained. The calling thread keeps watch and runs no view, so signals find it free."""
+        sys.setswitchinterval(self._settings.switch_interval_s)
+        for listener in self._listeners.values():
+            listener.setblocking(False)
+        self._heads.set_time(time.time())
+        self._set_accepting(True)
+        self._team.start()
+        beat_at = 0.0
+        while not self._finished:
+            self._team.watch()
+            now = monotonic()
+            if self._slot is not None and now >= beat_at:
+                beat_at = now + _BEAT_S
+                self._show_life(self._slot)
+            if self._drain_deadline is not None and now >= self._drain_deadline:
+                self._give_up()
+        if self._slot is not None:
+            self._show_life(self._slot)
+        self._release_descriptors()
+
+    def _release_descriptors(self) -> None:
+        for member in self._team.members:
+            if member.thread is not None and not member.since:
+                member.thread.join(_BEAT_S)
+        if not any(member.thread and member.thread.is_alive() for member in self._team.members):
+            # A thread that is stuck in a view would still use them.
+            self._poller.close()
+            os.close(self._woken)
+            os.close(self._wake)
+
+    def drain(self) -> None:
+        """Ask for the end: accept what waits, answer what is in flight, and return from `run`.
+
+        May be called from a signal handler: it takes no lock.
+        """
+        self._drain_asked = True
+        if self._drain_deadline is None:
+            self._drain_deadline = monotonic() + self._settings.graceful_timeout_s
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake, b"\0")
+
+    def _show_life(self, slot: Heartbeat) -> None:
+        slot.requests = sum(member.answered for member in self._team.members)
+        slot.beat()
+
+    def _give_up(self) -> None:
+        for member in list(self._team.members):
+            if member.since and member.head is not None:
+                log.warning(
+                    "Gave up after the graceful timeout: %s %s has been running for %.1f s in %s",
+                    member.head.method,
+                    member.head.target.decode("latin-1"),
+                    monotonic() - member.since,
+                    member.thread.name if member.thread else "?",
+                )
+        self._finish()
+
+    def _finish(self) -> None:
+        self._finished = True
+        self._team.stop()
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake, b"\0")
+
+    # -- the leader ----------------------------------------------------------------------------------
+
+    def _lead(self, member: Member) -> None:
+        team = self._team
+        while team.leader is member:
+            self.step(member, self._tick_s)
+
+    def step(self, member: Member, timeout_s: float) -> None:
+        """Wait for events, at most `timeout_s`, and handle them; return early when leadership is lost."""
+        ready = self._ready
+        team = self._team
+        if not ready:
+            if self._accept_again_at is not None:
+                timeout_s = min(timeout_s, max(0.0, self._accept_again_at - monotonic()))
+            team.before_poll(member)
+            ready.extend(self._poller.poll(timeout_s))
+            team.after_poll()
+            now = monotonic()
+            if now >= self._next_tick or self._accept_again_at is not None:
+                self._tick(member, now)
+        idle = self._idle
+        while team.leader is member:
+            try:
+                fd, _ = ready.popleft()
+            except IndexError:
+                return
+            client = idle.pop(fd, None)
+            if client is None:
+                self._not_idle(member, fd)
+                continue
+            try:
+                if client.state <= _CONTENT:
+                    self._receive(member, client)
+                elif client.state == _SENDING:
+                    self._resume(member, client)
+                else:
+                    self._linger_on(client)
+            except Exception:
+                self._failed(client)
+
+    def _work(self, member: Member, job: Job) -> None:
+        """Do in a thread of its own what the leader put off."""
+        client, todo, route = job
+        try:
+            if isinstance(todo, _Answer):
+                open_still = self._send_on(member, client, todo)
+            else:
+                open_still = self._answer(member, client, todo, route)
+            if open_still:
+                self._serve(member, client)
+        except Exception:
+            self._failed(client)
+
+    def _failed(self, client: _Client) -> None:
+        """Keep a fault of the server's own from costing more than one connection."""
+        log.exception("The server failed on a connection and closed it")
+        self._close(client)
+
+    def _not_idle(self, member: Member, fd: int) -> None:
+        """Handle an event that is no idle connection's: of a listener, of `drain`, or of an owned connection."""
+        listener = self._listeners.get(fd)
+        if listener is not None:
+            if self._team.has_free_thread:
+                self._accept(listener)
+            else:
+                self._pause_accepting(_BUSY_PAUSE_S)
+        elif fd == self._woken:
+            with contextlib.suppress(BlockingIOError):
+                os.read(fd, 64)
+            if self._drain_asked:
+                self._begin_drain()
+        else:
+            self._disarm(fd)
+
+    def _tick(self, member: Member, now: float) -> None:
+        """Do what has its time: accept again, tell the date, end what takes too long."""
+        if self._accept_again_at is not None and now >= self._accept_again_at:
+            self._accept_again_at = None
+            for listener in self._listeners.values():
+                self._accept(listener)
+            self._set_accepting(self._accept_again_at is None)
+        if now < self._next_tick:
+            return
+        wall = time.time()
+        # With the second, so that Date is right, but for what a thread writes that was not watched over.
+        self._next_tick = now + min(self._tick_s, 1.0 - wall % 1.0)
+        self._heads.set_time(wall)
+        for client in list(self._clients.values()):
+            if client.deadline <= now and self._idle.pop(client.fd, None) is client:
+                try:
+                    self._expire(member, client)
+                except Exception:
+                    self._failed(client)
+
+    # -- ownership -----------------------------------------------------------------------------------
+
+    def _release(self, client: _Client) -> None:
+        """Give up an owned connection, to wait for what its state says."""
+        self._idle[client.fd] = client
+        if client.disarmed:
+            with self._lock:
+                # It may have been taken, and even closed, by another thread in the meantime.
+                if client.disarmed and self._clients.get(client.fd) is client:
+                    client.disarmed = False
+                    self._poller.register(client.fd, client.events)
+
+    def _disarm(self, fd: int) -> None:
+        """Stop listening for a connection that is owned by a thread, until it is released."""
+        with self._lock:
+            client = self._clients.get(fd)
+            if client is None or client.disarmed or fd in self._idle:
+                return
+            client.disarmed = True
+            self._poller.unregister(fd)
+            if fd in self._idle:  # released before it could see that it is disarmed
+                client.disarmed = False
+                self._poller.register(fd, client.events)
+
+    def _wait_for(self, client: _Client, state: int, events: int, deadline: float) -> None:
+        """Release an owned connection in another state."""
+        if client.events != events:
+            with self._lock:
+                client.events = events
+                if not client.disarmed:
+                    self._poller.modify(client.fd, events)
+        client.state = state
+        client.deadline = deadline
+        self._release(client)
+
+    def _close(self, client: _Client) -> None:
+        """Close an owned connection."""
+        with self._lock:
+            if self._clients.pop(client.fd, None) is None:
+                return
+            if not client.disarmed:
+                self._poller.unregister(client.fd)
+            client.sock.close()
+        client.http.discard()
+        if client.answer is not None:
+            self._close_content(client.answer.message)
+            client.answer = None
+        if self._drain_asked:
+            self._finish_if_drained()
+
+    # -- connections come and go -----------------------------------------------------------------------
+
+    def _set_accepting(self, accepting: bool) -> None:
+        if accepting != self._accepting:
+            self._accepting = accepting
+            for fd in self._listeners:
+                if accepting:
+                    self._poller.register(fd, READ)
+                else:
+                    self._poller.unregister(fd)
+
+    def _pause_accepting(self, seconds: float) -> None:
+        self._set_accepting(False)
+        self._accept_again_at = monotonic() + seconds
+
+    def _accept(self, listener: socket.socket, most: int = _ACCEPTS_AT_ONCE) -> None:
+        for _ in range(most):
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                self._descriptors_gone = False
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._no_descriptors(error)
+                    return
+                continue  # ECONNABORTED and its like: of one connection that is gone already
+            self._admit(listener, sock, address)
+
+    def _no_descriptors(self, error: OSError) -> None:
+        """Wait instead of trying again and again; connections nobody uses make room."""
+        if not self._descriptors_gone:
+            self._descriptors_gone = True
+            log.error(
+                "No connection can be accepted: %s. %d are open. Raise the limit of open files.",
+                error.strerror,
+                len(self._clients),
+            )
+        now = monotonic()
+        for client in list(self._clients.values()):
+            if client.state == _IDLE and client.deadline - now < self._keep_alive_s - _SHED_IDLE_S:
+                client.deadline = now  # the next tick closes it, when it is still idle
+        self._next_tick = now
+        self._pause_accepting(_NO_DESCRIPTORS_PAUSE_S)
+
+    def _admit(self, listener: socket.socket, sock: socket.socket, address: Any) -> None:
+        sock.setblocking(False)
+        name = listener.getsockname()
+        if listener.family == socket.AF_UNIX:
+            origin = Origin(server=(os.fsdecode(name), None))
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            origin = Origin(client=address[:2], server=name[:2])
+        origin.multiprocess = self._settings.workers > 1
+        now = monotonic()
+        http = Connection(self._settings, origin, self._heads, tempfile.TemporaryFile)
+        client = _Client(sock, origin, http, now, now + self._settings.head_timeout_s)
+        # In this order: an event finds the connection in both.
+        self._clients[client.fd] = client
+        self._idle[client.fd] = client
+        self._poller.register(client.fd, READ)
+
+    def _begin_drain(self) -> None:
+        """Let every answer be the last of its connection, after the last connection there is was accepted."""
+        if self._drain_begun:
+            return
+        self._drain_begun = True
+        self._heads.drain()
+        for listener in self._listeners.values():
+            self._accept(listener, sys.maxsize)
+        self._set_accepting(False)
+        self._accept_again_at = None
+        self._listeners = {}
+        soon = monotonic() + _DRAIN_IDLE_S
+        for client in list(self._clients.values()):
+            if client.state == _IDLE:
+                client.deadline = min(client.deadline, soon)
+        self._finish_if_drained()
+
+    def _finish_if_drained(self) -> None:
+        if self._drain_begun and not self._clients:
+            self._finish()
+
+    def _end(self, client: _Client) -> None:
+        """Close an owned connection whose last answer is out, not before the peer has read it."""
+        if not client.lingers and not self._heads.draining:
+            # The peer asked for the end itself and sends nothing more.
+            self._close(client)
+            return
+        try:
+            client.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(client)
+            return
+        self._wait_for(client, _LINGERING, READ, monotonic() + _LINGER_S)
+
+    def _linger_on(self, client: _Client) -> None:
+        try:
+            data = client.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            self._release(client)
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._release(client)  # dropped; the deadline stays
+        else:
+            self._close(client)
+
+    def _expire(self, member: Member, client: _Client) -> None:
+        """End an owned connection whose deadline is over."""
+        if client.state in (_HEAD, _CONTENT):
+            client.http.refuse(ProtocolError(408, "The request did not arrive in time."))
+            self._serve(member, client)
+            return
+        if client.state == _SENDING:
+            log.info("%s did not read its answer in time", _peer(client))
+            self._close(client)
+        elif client.state == _IDLE and self._drain_begun:
+            self._end(client)
+        else:
+            self._close(client)
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def _receive(self, member: Member, client: _Client) -> None:
+        try:
+            data = client.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            self._release(client)
+            return
+        except OSError:
+            self._close(client)
+            return
+        http = client.http
+        if data:
+            http.receive_data(data)
+        else:
+            http.receive_eof()
+        if http.events:
+            self._serve(member, client)
+        elif data:
+            self._await_rest(member, client)
+        else:
+            self._close(client)
+
+    def _await_rest(self, member: Member, client: _Client) -> None:
+        """Wait for the rest of a request. A head has its time; content that keeps up a rate has all it needs."""
+        http = client.http
+        if http.expecting is not None and not self._invite(client):
+            self._serve(member, client)
+            return
+        settings = self._settings
+        now = monotonic()
+        content_bytes = http.received_content_bytes
+        state = _HEAD if content_bytes is None else _CONTENT
+        if client.state != state:
+            client.since = now
+        if content_bytes is None:
+            deadline = client.since + settings.head_timeout_s
+        else:
+            deadline = client.since + settings.body_timeout_s + content_bytes / settings.min_body_rate
+        self._wait_for(client, state, READ, deadline)
+
+    def _invite(self, client: _Client) -> bool:
+        """Ask for the content of a request that waits for it; False when it is answered without (RFC 9110 §10.1.1)."""
+        http = client.http
+        head = http.expecting
+        assert head is not None
+        if getattr(self._match(head), "refuses", False):
+            http.refuse_content()
+            client.lingers = True
+            return False
+        http.expecting = None
+        # A socket that has nothing to send takes 25 bytes; one that does not is broken, and reading will tell.
+        with contextlib.suppress(OSError):
+            client.sock.send(CONTINUE)
+        return True
+
+    def _serve(self, member: Member, client: _Client) -> None:
+        """Answer the requests there are, in order, until none is left or one has to wait."""
+        http = client.http
+        events = http.events
+        team = self._team
+        while events:
+            head = events.popleft()
+            if isinstance(head, ProtocolError):
+                self._refuse(client, head)
+                return
+            route = self._match(head)
+            if route.wall_s > _SLOW_S and team.leader is member and not team.hand_over(member, (client, head, route)):
+                return
+            if not self._answer(member, client, head, route):
+                return
+        if not http.persistent:
+            self._end(client)
+        elif http.in_message:
+            self._await_rest(member, client)
+        elif client.events == READ:
+            self._release(client)  # deadline and state are set with the answer
+        else:
+            self._wait_for(client, _IDLE, READ, client.deadline)
+
+    def _refuse(self, client: _Client, error: ProtocolError) -> None:
+        log.info("Refused a request of %s: %s", _peer(client), error)
+        client.lingers = True
+        answer = client.http.respond_to_error(error)
+        with contextlib.suppress(OSError):
+            # Not finished when the socket does not take it at once: the peer broke a rule and does not read either.
+            client.sock.send(answer)
+        self._end(client)
+
+    def _answer(self, member: Member, client: _Client, head: RequestHead, route: Route) -> bool:
+        """Answer one request. False when the connection is not the caller's any more."""
+        http = client.http
+        member.head = head
+        member.since = begun = monotonic()
+        message = self._handle(head)
+        content = message.content
+        if type(content) is not bytes or message.close is not None:
+            return self._begin_answer(member, client, _Answer(head, message, route, begun))
+        try:
+            data = http.respond(head, message)
+        except BadResponse as error:
+            message = _failure(head, error)
+            data = http.respond(head, message)
+        try:
+            sent = client.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            member.since = 0.0
+            self._close(client)  # the peer is gone
+            return False
+        now = monotonic()
+        member.since = 0.0
+        route.wall_s += (now - begun - route.wall_s) * _AVERAGE_WEIGHT
+        if sent != len(data):
+            client.answer = _Answer(head, message, route, begun)
+            client.answer.sent_bytes = len(content)
+            client.unsent = memoryview(data)[sent:]
+            self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
+            return False
+        member.answered += 1
+        client.deadline = now + self._keep_alive_s
+        client.state = _IDLE
+        if self._on_request is not None:
+            self._report(head, message, len(content), now - begun)
+        return True
+
+    # -- answers that take more than one send ------------------------------------------------------------
+
+    def _begin_answer(self, member: Member, client: _Client, answer: _Answer) -> bool:
+        """Send an answer whose content is no bytes, or that wants to be told when it is out. Returns as `_answer`."""
+        client.answer = answer
+        if isinstance(answer.message.content, FileWrapper):
+            _use_file(answer, answer.message.content)
+        try:
+            data = client.http.respond(answer.head, answer.message)
+            framing = client.http.framing
+            content = answer.message.content
+            if isinstance(content, bytes):
+                answer.sent_bytes = len(content)
+            elif framing is None:
+                answer.file_left = 0
+            elif answer.file is None:
+                answer.parts = iter(content)
+                # With the first part, so that one packet carries both, and a failure can still be answered as one.
+                data += _next_part(answer, framing)
+        except Exception as error:
+            self._close_content(answer.message)
+            answer.message = _failure(answer.head, error)
+            answer.parts = None
+            data = client.http.respond(answer.head, answer.message)
+        client.unsent = memoryview(data)
+        return self._send_on(member, client, answer)
+
+    def _send_on(self, member: Member, client: _Client, answer: _Answer) -> bool:
+        """Send what the socket takes. Returns as `_answer`; the peer may have to read before there is more to do."""
+        member.head = answer.head
+        begun = member.since or monotonic()
+        member.since = begun
+        try:
+            done = self._transmit(client, answer)
+            if done:
+                client.answer = None
+                self._close_content(answer.message)
+        except _Truncated as error:
+            log.error(
+                "The answer to %s %s was cut off: %s",
+                answer.head.method,
+                answer.head.target.decode("latin-1"),
+                error,
+                exc_info=error.__cause__,
+            )
+            self._abort(client)
+            return False
+        except OSError:
+            self._close(client)  # the peer is gone
+            return False
+        finally:
+            now = monotonic()
+            member.since = 0.0
+            answer.route.wall_s += (now - begun - answer.route.wall_s) * _AVERAGE_WEIGHT
+        if not done:
+            self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
+            return False
+        member.answered += 1
+        client.deadline = now + self._keep_alive_s
+        client.state = _IDLE
+        if self._on_request is not None:
+            self._report(answer.head, answer.message, answer.sent_bytes, now - answer.begun)
+        return True
+
+    def _transmit(self, client: _Client, answer: _Answer) -> bool:
+        """Whether all of the answer went out. Raises OSError when the peer is gone, and _Truncated."""
+        file_bytes = 0
+        while True:
+            try:
+                if client.unsent is not None:
+                    sent = client.sock.send(client.unsent)
+                    if sent < len(client.unsent):
+                        client.unsent = client.unsent[sent:]
+                        return False
+                    client.unsent = None
+                elif answer.file_left:
+                    if file_bytes >= _SENDFILE_BYTES:
+                        return False
+                    file_bytes += _send_file(client.sock, answer)
+                elif answer.parts is not None and client.http.framing is not None:
+                    part = _next_part(answer, client.http.framing)
+                    client.unsent = memoryview(part) if part else None
+                else:
+                    return True
+            except BlockingIOError:
+                return False
+
+    def _resume(self, member: Member, client: _Client) -> None:
+        """Go on with an answer whose peer has read."""
+        answer = client.answer
+        assert answer is not None
+        if (
+            answer.parts is not None
+            and answer.route.wall_s > _SLOW_S
+            and self._team.leader is member
+            and not self._team.hand_over(member, (client, answer, answer.route))
+        ):
+            return
+        if self._send_on(member, client, answer):
+            self._serve(member, client)
+
+    def _abort(self, client: _Client) -> None:
+        """Close so that the peer can tell an answer from a complete one."""
+        framing = client.http.framing
+        if framing is not None and framing.ends_with_connection:
+            # Only a reset can say it (RFC 9112 §8).
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._close(client)
+
+    def _close_content(self, message: ResponseMessage) -> None:
+        close, message.close = message.close, None
+        if close is not None:
+            try:
+                close()
+            except BaseException:  # of the application, as in `handle`
+                log.exception("The application failed in close(), after its answer")
+
+    def _report(self, head: RequestHead, message: ResponseMessage, content_bytes: int, wall_s: float) -> None:
+        assert self._on_request is not None
+        try:
+            self._on_request(head, message, 0 if head.method == "HEAD" else content_bytes, wall_s)
+        except Exception:
+            log.exception("A request could not be reported")
+
+
+def _peer(client: _Client) -> str:
+    return client.origin.client[0] if client.origin.client else "a peer on a Unix socket"
+
+
+def _failure(head: RequestHead, error: Exception) -> ResponseMessage:
+    """Log why the application's answer cannot be sent, and return the answer there is instead."""
+    log.error("The answer to %s %s is unusable", head.method, head.target.decode("latin-1"), exc_info=error)
+    return plain_answer(500, "The server met an error and could not answer the request.")
+
+
+def _next_part(answer: _Answer, framing: Framing) -> bytes:
+    """Return the next bytes of content with their framing; none, and `parts` is None, when there are no more.
+
+    Raises _Truncated when the application fails or gives less than it declared.
+    """
+    assert answer.parts is not None
+    try:
+        part = next(filter(None, answer.parts), None)
+        if part is not None and not isinstance(part, bytes):
+            raise TypeError(f"the content came as {type(part).__name__}, not as bytes")
+    except BaseException as error:  # of the application, as in `handle`
+        raise _Truncated("the application failed") from error
+    if part is None:
+        answer.parts = None
+        if framing.missing:
+            raise _Truncated(f"the content is {framing.missing} bytes shorter than its Content-Length")
+        return framing.end_bytes()
+    data = framing.part_bytes(part)
+    answer.sent_bytes += len(part)
+    if framing.overlong:
+        log.error("The content of %s is longer than its Content-Length and was cut", answer.head)
+        answer.parts = None
+    return data
+
+
+def _use_file(answer: _Answer, wrapper: FileWrapper) -> None:
+    """Let the kernel send a real file: one that reads as its descriptor does (a GzipFile has one too, and does not)."""
+    file = wrapper.filelike
+    if type(file) not in (io.BufferedReader, io.BufferedRandom, io.FileIO):
+        return
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return
+    answer.file = file
+    answer.file_offset = file.tell()
+    if answer.message.content_length is None:
+        answer.message.content_length = max(0, status.st_size - answer.file_offset)
+    answer.file_left = answer.message.content_length
+
+
+def _send_file(sock: socket.socket, answer: _Answer) -> int:
+    assert answer.file is not None
+    sent = os.sendfile(sock.fileno(), answer.file.fileno(), answer.file_offset, min(answer.file_left, _SENDFILE_BYTES))
+    if not sent:
+        raise _Truncated(f"the file ended {answer.file_left} bytes before its Content-Length")
+    answer.file_offset += sent
+    answer.file_left -= sent
+    answer.sent_bytes += sent
+    return sent

@@ -1,0 +1,33 @@
+"""The gateway to an application that needs no environ in between."""
+
+from __future__ import annotations
+
+from ..message import RequestHead, ResponseMessage
+from ..typing import NativeApplication, Route
+from .wsgi import Route as WSGIRoute
+from .wsgi import WSGIGateway, internal_error
+
+
+class NativeGateway:
+    """Calls a `NativeApplication`.
+
+    Whether a request goes the native way is asked for each: methods of the application may be replaced at any time.
+    """
+
+    def __init__(self, application: NativeApplication) -> None:
+        self._application = application
+        self._wsgi = WSGIGateway(application)  # type: ignore[arg-type]  # it is callable too, see NativeApplication
+
+    def match(self, head: RequestHead) -> Route:
+        route = self._application.native_match(head)
+        if route is None:
+            route = head.route = self._wsgi.match(head)
+        return route
+
+    def handle(self, head: RequestHead) -> ResponseMessage:
+        if type(head.route) is WSGIRoute:
+            return self._wsgi.handle(head)
+        try:
+            return self._application.native_handle(head)
+        except BaseException:  # SystemExit too: a view's exit code is no verdict on the server
+            return internal_error(head)
