@@ -222,8 +222,8 @@ class Flask(Scaffold):
     def _check_setup_finished(self, f_name: str) -> None:
         if self._got_first_request:
             raise AssertionError(
-                f"The setup method '{f_name}' was called after the application {self.name!r} answered its first request, so its effect"
-                " would not be the same for all requests. Do all imports, register all blueprints and"
+                f"The setup method '{f_name}' was called after the application {self.name!r} answered its first request,"
+                " so its effect would not be the same for all requests. Do all imports, register all blueprints and"
                 " finish all set-up before serving."
             )
 
@@ -660,8 +660,8 @@ class Flask(Scaffold):
             if rv is None:
                 rv = self.dispatch_request()
         except Exception as error:
-            rv = self.handle_user_exception(error)  # type: ignore[assignment]
-        return self.finalize_request(rv)  # type: ignore[arg-type]
+            rv = self.handle_user_exception(error)
+        return self.finalize_request(rv)
 
     def preprocess_request(self) -> ft.ResponseReturnValue | None:
         """Run what comes before the view; what a hook returns, if not None, is the answer."""
@@ -713,7 +713,7 @@ class Flask(Scaffold):
 
         from_error_handler: a failing hook is logged only: the error being answered comes first.
         """
-        response = self.make_response(rv)  # type: ignore[arg-type]
+        response = self.make_response(rv)
         try:
             response = self.process_response(response)
             if request_finished.receivers:
@@ -749,7 +749,7 @@ class Flask(Scaffold):
             response = self.response_class(rv, status=status, headers=headers)  # type: ignore[arg-type]
             status = headers = None
         elif isinstance(rv, dict | list):
-            response = self.json.response(rv)
+            response = cast(Response, self.json.response(rv))
         elif isinstance(rv, BaseResponse) or callable(rv):
             response = self._forced_response(rv)
         else:
@@ -760,7 +760,7 @@ class Flask(Scaffold):
             )
         if status is not None:
             if isinstance(status, str | bytes | bytearray):
-                response.status = status  # type: ignore[assignment]
+                response.status = status
             else:
                 response.status_code = status
         if headers:
@@ -832,9 +832,9 @@ class Flask(Scaffold):
                 handlers = self.error_handler_spec[name][c]
                 if handlers:
                     for cls in exc_class.__mro__:
-                        handler = handlers.get(cls)  # type: ignore[call-overload]
+                        handler = handlers.get(cls)
                         if handler is not None:
-                            return cast(ft.ErrorHandlerCallable, handler)
+                            return handler
         return None
 
     def trap_http_exception(self, e: Exception) -> bool:
@@ -883,7 +883,7 @@ class Flask(Scaffold):
             if exc_info[1] is e:
                 raise
             raise e
-        self.log_exception(exc_info)  # type: ignore[arg-type]
+        self.log_exception(exc_info)
         server_error: InternalServerError | ft.ResponseReturnValue = InternalServerError(original_exception=e)
         handler = self._find_error_handler(cast(InternalServerError, server_error), request.blueprints)
         if handler is not None:

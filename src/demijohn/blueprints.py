@@ -43,7 +43,7 @@ class BlueprintSetupState:
         self.url_prefix: str | None = _given(options.get("url_prefix"), blueprint.url_prefix)
         self.name: str = options.get("name", blueprint.name)
         self.name_prefix: str = options.get("name_prefix", "")
-        self.url_defaults: dict[str, Any] = {**blueprint.url_values_defaults, **options.get("url_defaults", ())}
+        self.url_defaults: dict[str, Any] = {**blueprint.url_values_defaults, **dict(options.get("url_defaults", ()))}
 
     def add_url_rule(
         self,
@@ -181,7 +181,7 @@ class Blueprint(Scaffold):
         if self.has_static_folder:
             state.add_url_rule(
                 f"{self.static_url_path}/<path:filename>",
-                view_func=self.send_static_file,  # type: ignore[arg-type]
+                view_func=self.send_static_file,
                 endpoint="static",
             )
         if first_bp_registration or first_name_registration:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import cached_property, update_wrapper
 from importlib.util import find_spec
 from pathlib import PurePath
-from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, AnyStr, TypeVar, cast
 
 from werkzeug.exceptions import HTTPException, default_exceptions
 
@@ -293,7 +293,7 @@ class Scaffold:
     def register_error_handler(self, code_or_exception: type[Exception] | int, f: ft.ErrorHandlerCallable) -> None:
         """Answer a status code, or an exception class and its subclasses, with `f(error)`.
 
-        Raises ValueError for an unknown status code, TypeError for what is neither a code nor an exception class.
+        Raises ValueError for what is neither a known status code nor an exception class, TypeError for an instance.
         """
         exc_class, code = self._get_exc_class_and_code(code_or_exception)
         self.error_handler_spec[None][code][exc_class] = f
@@ -303,9 +303,10 @@ class Scaffold:
         exc_class_or_code: type[Exception] | int,
     ) -> tuple[type[Exception], int | None]:
         """Return the exception class, and its status code when it is an HTTP exception."""
+        exc_class: Any
         if isinstance(exc_class_or_code, int):
             try:
-                exc_class: type[Exception] = default_exceptions[exc_class_or_code]
+                exc_class = default_exceptions[exc_class_or_code]
             except KeyError:
                 raise ValueError(
                     f"{exc_class_or_code!r} is no HTTP error code that Werkzeug knows."
@@ -314,19 +315,14 @@ class Scaffold:
         else:
             exc_class = exc_class_or_code
         if isinstance(exc_class, Exception):
-            _refuse_handler(
-                exc_class, "is an instance, not a class. Register handlers for exception classes or status codes."
-            )
+            raise TypeError(f"{exc_class!r} is an instance, not a class. {_WHAT_HANDLERS_ARE_FOR}")
         if not (isinstance(exc_class, type) and issubclass(exc_class, Exception)):
-            _refuse_handler(
-                exc_class, "is not a subclass of Exception. Register handlers for those or for status codes."
-            )
+            name = getattr(exc_class, "__name__", exc_class)
+            raise ValueError(f"{name!r} is not a subclass of Exception. {_WHAT_HANDLERS_ARE_FOR}")
         return exc_class, exc_class.code if issubclass(exc_class, HTTPException) else None
 
 
-def _refuse_handler(given: object, why: str) -> NoReturn:
-    name = repr(given.__name__) if isinstance(given, type) else repr(given)
-    raise TypeError(f"{name} {why}")
+_WHAT_HANDLERS_ARE_FOR = "Handlers are registered for exception classes or status codes."
 
 
 def _endpoint_from_view_func(view_func: ft.RouteCallable) -> str:
@@ -375,7 +371,7 @@ def _import_folder(import_name: str) -> str:
     if spec is None:
         return os.getcwd()
     if not spec.submodule_search_locations:
-        return os.path.dirname(spec.origin)
+        return os.path.dirname(spec.origin or "")
     if spec.origin not in (None, "namespace"):
         return os.path.dirname(os.path.dirname(spec.origin))
     # A namespace package has several folders: take the one that the rest of the name is in.

@@ -69,7 +69,7 @@ class _FilesOfPlainForm(ImmutableMultiDict[str, Any]):
             return super().__getitem__(key)
         raise DebugFilesKeyError(
             f"There is no file {key!r} in request.files: the form came as {self._mimetype!r}, so that no file contents"
-            ' were transmitted. Add enctype="multipart/form-data" to the <form> element. The browser sent the name only.'
+            ' were transmitted. Add enctype="multipart/form-data" to the <form> element.'
             f" This was submitted: {', '.join(map(repr, self._form.getlist(key)))}"
         )
 
