@@ -146,7 +146,7 @@ class Config(dict[str, Any]):
 
     def from_mapping(self, mapping: Mapping[str, Any] | None = None, **kwargs: Any) -> bool:
         """Take the keys in upper case of a mapping and of the keyword arguments, which win; return True."""
-        for key, value in {**(mapping or {}), **kwargs}.items():
+        for key, value in dict(mapping or {}, **kwargs).items():
             if key.isupper():
                 self[key] = value
         return True

@@ -250,7 +250,7 @@ def get_root_path(import_name: str) -> str:
 
 def _folder_of(import_name: str, loader: Any) -> str:
     if hasattr(loader, "get_filename"):
-        file = loader.get_filename(import_name)
+        file: str | None = loader.get_filename(import_name)
     else:
         # A loader that does not say may still set `__file__`.
         __import__(import_name)

@@ -48,7 +48,7 @@ class JSONProvider:
 
     def _prepare_response_obj(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args and kwargs:
-            raise TypeError("A JSON response is made of positional or of keyword arguments, not of both.")
+            raise TypeError("app.json.response() takes either args or kwargs, not both")
         if len(args) == 1:
             return args[0]
         return args or kwargs or None
