@@ -59,6 +59,12 @@ class Running:
             if match := re.search(pattern, line):
                 return match
 
+    def read_to_the_end(self) -> str:
+        """Return all output, once every process that could add to it has ended."""
+        while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
+            self.output += line
+        return self.output
+
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send the signal and return the exit code."""
         self.process.send_signal(signal_number)

@@ -127,6 +127,7 @@ class Arbiter:
         self._listeners = listeners
         self._settings = settings
         self._logs = logs
+        self._pid = os.getpid()
         self._wanted = settings.workers
         self._slots = SlotTable(_CAPACITY)
         self._children: dict[int, Child] = {}  # the oldest first
@@ -250,7 +251,7 @@ class Arbiter:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(self._wakeups)
-        worker = Worker(self._load, self._listeners, self._settings, self._logs, slot, self._on_news)
+        worker = Worker(self._load, self._listeners, self._settings, self._logs, slot, self._on_news, self._pid)
         worker.take_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # Not os._exit: what the application registered with atexit has to run.
@@ -300,7 +301,7 @@ class Arbiter:
                 if now_s - seen_s > self._settings.timeout_s:
                     log.error(
                         "Worker (pid:%d) has given no sign of life for %.0f s: it is stopped, or C code keeps the "
-                        "interpreter to itself. It is replaced; where its threads are follows",
+                        "interpreter to itself. It is replaced; the stacks of its threads follow",
                         child.pid,
                         now_s - seen_s,
                     )

@@ -74,6 +74,9 @@ def load(target: str) -> Any:
 
 
 def _import(name: str) -> ModuleType:
+    if name.endswith(".py") or "/" in name:
+        module = name.removesuffix(".py").strip("./").replace("/", ".")
+        raise LoadError(f"{name} names a file; write the name of the module, as in {module}:app.")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -86,12 +89,9 @@ def _import(name: str) -> ModuleType:
 
 
 def _no_module(name: str, missing: str) -> str:
-    if name.endswith(".py"):
-        module = name.removesuffix(".py").strip("./").replace("/", ".")
-        return f"Write the module's name, not its file: {module}:app instead of {name}."
     directory = os.getcwd()
-    parts = f" (for {name})" if missing != name else ""
-    return f"There is no module {missing}{parts}; {_listed('modules', _modules_in(directory))} in {directory}."
+    wanted_for = f" (for {name})" if missing != name else ""
+    return f"There is no module {missing}{wanted_for}; {directory} has {_listed('modules', _modules_in(directory))}."
 
 
 def _modules_in(directory: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -38,6 +37,7 @@ class Worker:
         logs: LogFiles,
         slot: Slot,
         tell_arbiter: Callable[[], None],
+        arbiter_pid: int,
     ) -> None:
         self._load = load
         self._listeners = listeners
@@ -45,6 +45,7 @@ class Worker:
         self._logs = logs
         self._slot = slot
         self._tell_arbiter = tell_arbiter
+        self._arbiter_pid = arbiter_pid
 
     def take_signals(self) -> None:
         """Answer to signals as a worker does that has nothing in flight yet."""
@@ -62,29 +63,51 @@ class Worker:
         except LoadError as error:
             log_load_error(error)
             return BOOT_FAILED
-        sys.setswitchinterval(self._settings.switch_interval_s)
         engine = self._engine(gateway)
-        self._drain_on_sigterm(engine)
         self._enter(State.READY)
         engine.run()
         log.info("Worker exiting (pid: %d)", os.getpid())
         return 0
 
     def _engine(self, gateway: Gateway) -> Engine:
-        on_request = None if self._logs.access is None else _access_logger(self._logs.access)
         sockets = [listener.socket for listener in self._listeners]
-        return Engine(sockets, gateway, self._settings, on_request=on_request, slot=self._slot)
+        on_request = None if self._logs.access is None else _access_logger(self._logs.access)
+        pulse = _Pulse(self._slot, self._arbiter_pid)
+        engine = Engine(sockets, gateway, self._settings, on_request=on_request, slot=pulse)
 
-    def _drain_on_sigterm(self, engine: Engine) -> None:
         def drain(signum: int, frame: FrameType | None) -> None:
             self._enter(State.DRAINING)
             engine.drain()
 
         signal.signal(signal.SIGTERM, drain)
+        return engine
 
     def _enter(self, state: State) -> None:
         self._slot.state = state
         self._tell_arbiter()
+
+
+class _Pulse:
+    """The engine's heartbeat, which also notices that nobody is left to read it."""
+
+    def __init__(self, slot: Slot, arbiter_pid: int) -> None:
+        self._slot = slot
+        self._arbiter_pid = arbiter_pid
+
+    @property
+    def requests(self) -> int:
+        return self._slot.requests
+
+    @requests.setter
+    def requests(self, answered: int) -> None:
+        self._slot.requests = answered
+
+    def beat(self) -> None:
+        self._slot.beat()
+        if self._arbiter_pid and os.getppid() != self._arbiter_pid:
+            log.warning("The arbiter (pid: %d) is gone, so this worker stops too", self._arbiter_pid)
+            self._arbiter_pid = 0
+            signal.raise_signal(signal.SIGTERM)
 
 
 def log_load_error(error: LoadError) -> None:
