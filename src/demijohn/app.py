@@ -222,7 +222,7 @@ class Flask(Scaffold):
     def _check_setup_finished(self, f_name: str) -> None:
         if self._got_first_request:
             raise AssertionError(
-                f"The setup method '{f_name}' was called after the application {self.name!r} answered its first request,"
+                f"The setup method '{f_name}' was called after {self.name!r} answered its first request,"
                 " so its effect would not be the same for all requests. Do all imports, register all blueprints and"
                 " finish all set-up before serving."
             )

@@ -1,0 +1,398 @@
+"""The short way through the application and the long one give the same answers.
+
+The long way is `app(environ, start_response)`, the short one `app.native_match` and `app.native_handle`, which the
+server takes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+
+from demijohn import Blueprint, Flask, Response, abort, after_this_request, g, jsonify, redirect, request, session
+from demijohn.environ import environ_of
+from demijohn.message import Origin, RequestHead, ResponseMessage
+
+Answer = tuple[str, list[tuple[str, str]], bytes]
+
+
+def head(target: str = "/", method: str = "GET", content: bytes = b"", **fields: str) -> RequestHead:
+    lines = [(b"host", b"localhost")]
+    if content:
+        lines.append((b"content-length", str(len(content)).encode()))
+    lines += [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    return RequestHead(method, target.encode(), (1, 1), lines, Origin(), content)
+
+
+def short_way(app: Flask, head: RequestHead) -> Answer | None:
+    """Answer natively; None when the application says that the request has to take the long way."""
+    if app.native_match(head) is None:
+        return None
+    return read(app.native_handle(head))
+
+
+def read(message: ResponseMessage) -> Answer:
+    content = message.content if isinstance(message.content, bytes) else b"".join(message.content)
+    if message.close is not None:
+        message.close()
+    lines = message.field_lines.decode("latin-1").split("\r\n")[:-1]
+    fields = [tuple(line.split(": ", 1)) for line in lines]
+    # Framing is the server's: bytes get their length, parts the one that was declared.
+    length = len(content) if isinstance(message.content, bytes) else None
+    if message.content_length is not None:
+        length = message.content_length
+    if length is not None and message.status[:3] not in ("204", "304"):
+        fields.append(("Content-Length", str(length)))
+    return message.status, sorted(fields), content  # type: ignore[type-var, return-value]
+
+
+def long_way(app: Flask, head: RequestHead) -> Answer:
+    started: list[Any] = []
+    parts = app(environ_of(head), lambda *given: started.extend(given))  # type: ignore[arg-type]
+    content = b"".join(parts)
+    getattr(parts, "close", lambda: None)()
+    return started[0], sorted(started[1]), content
+
+
+def both_ways(make: Callable[[], Flask], *heads: Callable[[], RequestHead]) -> list[tuple[Answer | None, Answer]]:
+    """Answer the same requests with two equal applications, one each way."""
+    short, long = make(), make()
+    return [(short_way(short, make_head()), long_way(long, make_head())) for make_head in heads]
+
+
+class Teapot(Exception):
+    pass
+
+
+def _generated() -> Iterator[str]:
+    yield "a"
+    yield "b"
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+# What a view may return or do: name -> function that does it.
+DEEDS: dict[str, Callable[[], Any]] = {
+    "text": lambda: "text ä",
+    "empty": lambda: "",
+    "bytes": lambda: b"\x00\xff",
+    "dict": lambda: {"b": 1, "a": [1.5, None, "ä"]},
+    "list": lambda: [1, {"x": "y"}],
+    "status": lambda: ("made", 201),
+    "headers": lambda: ("x", {"X-A": "1", "Content-Type": "text/plain"}),
+    "both": lambda: ({"x": 1}, 418, [("X-A", "1"), ("X-A", "2")]),
+    "reason": lambda: ("x", "299 Fine"),
+    "response": lambda: Response("r", status=202, headers={"X-R": "r"}),
+    "no content": lambda: ("", 204),
+    "not modified": lambda: ("", 304, {"ETag": '"x"'}),
+    "generator": lambda: _generated(),
+    "iterator of bytes": lambda: iter([b"1", b"2"]),
+    "jsonify": lambda: jsonify(a=1),
+    "redirect": lambda: redirect("/elsewhere?ä"),
+    "wsgi": lambda: lambda environ, start_response: (start_response("299 W", [("X-W", "w")]), [b"w"])[1],
+    "none": lambda: None,
+    "four": lambda: (1, 2, 3, 4),
+    "set": lambda: {1},
+    "abort": lambda: abort(403),
+    "abort with response": lambda: abort(Response("gone", 410)),
+    "teapot": lambda: _raise(Teapot("t")),
+    "bug": lambda: 1 / 0,
+    "session write": lambda: session.update(n=session.get("n", 0) + 1) or "s",
+    "session read": lambda: str(session.get("n")),
+    "permanent session": lambda: setattr(session, "permanent", True) or session.update(p=1) or "p",
+    "after this": lambda: after_this_request(lambda r: _marked(r, "once")) and "a",
+    "cookie": lambda: _with_cookie(),
+    "args": lambda: dict(request.args),
+    "data": lambda: request.get_data(),
+    "json": lambda: {"got": request.get_json()},
+    "form": lambda: dict(request.form),
+    "request": lambda: {
+        "method": request.method,
+        "path": request.path,
+        "url": request.url,
+        "host": request.host,
+        "agent": request.headers.get("User-Agent"),
+        "endpoint": request.endpoint,
+        "blueprints": request.blueprints,
+        "cookies": dict(request.cookies),
+        "length": request.content_length,
+        "type": request.content_type,
+        "addr": request.remote_addr,
+        "query": request.query_string.decode(),
+        "full": request.full_path,
+        "script": request.root_path,
+        "scheme": request.scheme,
+    },
+    "g": lambda: str(g.get("seen")),
+}
+
+
+def _with_cookie() -> Response:
+    response = Response("c")
+    response.set_cookie("c", "v", httponly=True)
+    return response
+
+
+def _marked(response: Response, mark: str) -> Response:
+    response.headers.add("X-Mark", mark)
+    return response
+
+
+HOOKS = ["before", "before answers", "before raises", "after", "after raises", "teardown", "handler", "handler of 500",
+         "handler of 403", "handler of HTTPException", "url value preprocessor"]  # fmt: skip
+OVERRIDES = ["dispatch_request", "make_response", "process_response", "ensure_sync", "wsgi_app on the instance",
+             "handle_user_exception on the instance", "response class", "request class", "json provider"]  # fmt: skip
+
+
+def build(deed: str, hooks: list[str], on_blueprint: bool, overrides: list[str], secret: bool) -> Flask:
+    """Make an application with one view, hooks on it or on its blueprint, and stages replaced."""
+
+    class Changed(Flask):
+        pass
+
+    if "dispatch_request" in overrides:
+        Changed.dispatch_request = lambda self: Flask.dispatch_request(self)  # type: ignore[method-assign]
+    if "make_response" in overrides:
+        Changed.make_response = lambda self, rv: _marked(Flask.make_response(self, rv), "made")  # type: ignore[method-assign]
+    if "process_response" in overrides:
+        Changed.process_response = lambda self, r: _marked(Flask.process_response(self, r), "processed")  # type: ignore[method-assign]
+    if "ensure_sync" in overrides:
+        Changed.ensure_sync = lambda self, f: f  # type: ignore[method-assign]
+    app = Changed("app")
+    app.logger.disabled = True
+    if secret:
+        app.secret_key = "for tests"
+    if "response class" in overrides:
+        app.response_class = type("R", (Response,), {"default_mimetype": "text/x-own"})
+    if "request class" in overrides:
+        app.request_class = type("Q", (app.request_class,), {"extra": 1})
+    if "json provider" in overrides:
+        app.json.sort_keys = False  # type: ignore[attr-defined]
+    owner: Flask | Blueprint = Blueprint("bp", "app", url_prefix="/bp") if on_blueprint else app
+    for hook in hooks:
+        add_hook(owner, hook)
+    owner.add_url_rule("/", "view", DEEDS[deed], methods=["GET", "POST"])
+    owner.add_url_rule("/v/<int:x>", "v", lambda x: {"x": x, "view_args": request.view_args})
+    if isinstance(owner, Blueprint):
+        app.register_blueprint(owner)
+    if "wsgi_app on the instance" in overrides:
+        inner = app.wsgi_app
+        app.wsgi_app = lambda environ, start: inner({**environ, "HTTP_USER_AGENT": "changed"}, start)  # type: ignore[method-assign]
+    if "handle_user_exception on the instance" in overrides:
+        handle = app.handle_user_exception
+        app.handle_user_exception = lambda e: "handled" if isinstance(e, Teapot) else handle(e)  # type: ignore[method-assign]
+    return app
+
+
+def add_hook(owner: Flask | Blueprint, hook: str) -> None:
+    match hook:
+        case "before":
+            owner.before_request(lambda: setattr(g, "seen", 1))
+        case "before answers":
+            owner.before_request(lambda: ("answered before", 203))
+        case "before raises":
+            owner.before_request(lambda: _raise(Teapot("before")))
+        case "after":
+            owner.after_request(lambda response: _marked(response, "after"))
+        case "after raises":
+            owner.after_request(lambda response: _raise(Teapot("after")))
+        case "teardown":
+            owner.teardown_request(lambda error: None)
+        case "handler":
+            owner.register_error_handler(Teapot, lambda error: (f"teapot {error}", 418))
+        case "handler of 500":
+            owner.register_error_handler(500, lambda error: (f"500 {error.original_exception!r}", 500))
+        case "handler of 403":
+            owner.register_error_handler(403, lambda error: {"error": error.code})
+        case "handler of HTTPException":
+            owner.register_error_handler(HTTPException, lambda error: (f"http {error.code}", error.code))
+        case "url value preprocessor":
+            owner.url_value_preprocessor(lambda endpoint, values: values and values.update(x=7))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    deed=st.sampled_from(sorted(DEEDS)),
+    hooks=st.lists(st.sampled_from(HOOKS), max_size=3, unique=True),
+    on_blueprint=st.booleans(),
+    overrides=st.lists(st.sampled_from(OVERRIDES), max_size=1),
+    secret=st.booleans(),
+    method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "PUT"]),
+    target=st.sampled_from(["/", "/?a=1&b=%C3%A4", "/v/3", "/v/x", "/nope"]),
+)
+def test_both_ways_give_the_same_answer(
+    deed: str, hooks: list[str], on_blueprint: bool, overrides: list[str], secret: bool, method: str, target: str
+) -> None:
+    at = "/bp" + target if on_blueprint else target
+    content = random.Random(0).choice([b'{"a": 1}', b"x=1&y=2"]) if method in ("POST", "PUT") else b""
+    kind = "application/json" if content.startswith(b"{") else "application/x-www-form-urlencoded"
+
+    def make_head() -> RequestHead:
+        return head(at, method, content, user_agent="tests", content_type=kind, cookie="a=b; session=forged")
+
+    (short, long), (again, long_again) = both_ways(
+        lambda: build(deed, hooks, on_blueprint, overrides, secret), make_head, make_head
+    )
+
+    for ours, theirs in ((short, long), (again, long_again)):
+        if ours is not None:
+            assert without_content(theirs, method) == without_content(ours, method)
+
+
+def without_content(answer: Answer, method: str) -> Answer:
+    # The server leaves the content of an answer to HEAD out.
+    return (*answer[:2], b"") if method == "HEAD" else answer
+
+
+def hello() -> Flask:
+    app = Flask("app")
+    app.add_url_rule("/", "hello", lambda: "hello")
+    return app
+
+
+def test_a_plain_application_takes_the_short_way() -> None:
+    assert short_way(hello(), head()) == (
+        "200 OK",
+        [("Content-Length", "5"), ("Content-Type", "text/html; charset=utf-8")],
+        b"hello",
+    )
+
+
+STAGES = ["wsgi_app", "full_dispatch_request", "preprocess_request", "dispatch_request", "finalize_request",
+          "make_response", "process_response", "do_teardown_request", "do_teardown_appcontext", "request_context",
+          "create_url_adapter", "app_context", "ensure_sync"]  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_replaced_on_the_class_after_the_first_request_is_called(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = hello()
+    assert short_way(app, head()) is not None
+    calls: list[str] = []
+    stock = getattr(Flask, stage)
+
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        calls.append(stage)
+        return stock(*args, **kwargs)
+
+    monkeypatch.setattr(Flask, stage, replaced)
+    assert app.native_match(head()) is None
+    assert long_way(app, head())[2] == b"hello"
+    assert calls
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_replaced_on_the_instance_after_the_first_request_is_called(stage: str) -> None:
+    app = hello()
+    assert short_way(app, head()) is not None
+    calls: list[str] = []
+    stock = getattr(app, stage)
+
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        calls.append(stage)
+        return stock(*args, **kwargs)
+
+    setattr(app, stage, replaced)
+    assert app.native_match(head()) is None
+    assert long_way(app, head())[2] == b"hello"
+    assert calls
+
+
+def test_registries_changed_after_the_first_request_take_effect() -> None:
+    app = hello()
+    assert short_way(app, head())[2] == b"hello"  # type: ignore[index]
+
+    app.view_functions["hello"] = lambda: "other"
+    assert short_way(app, head())[2] == b"other"  # type: ignore[index]
+
+    app.before_request_funcs.setdefault(None, []).append(lambda: "before")
+    assert short_way(app, head())[2] == b"before"  # type: ignore[index]
+
+    app.after_request_funcs.setdefault(None, []).append(lambda response: _marked(response, "late"))
+    assert ("X-Mark", "late") in short_way(app, head())[1]  # type: ignore[index]
+
+    torn: list[Any] = []
+    app.teardown_request_funcs.setdefault(None, []).append(torn.append)
+    app.teardown_appcontext_funcs.append(torn.append)
+    short_way(app, head())
+    assert torn == [None, None]
+
+    app.before_request_funcs[None][:] = [lambda: _raise(Teapot())]
+    app.error_handler_spec[None][None][Teapot] = lambda error: ("teapot", 418)
+    assert short_way(app, head())[0].startswith("418")  # type: ignore[index]
+
+    app.url_map.add(app.url_rule_class("/late", endpoint="hello"))
+    assert short_way(app, head("/late")) is not None
+
+
+def test_a_later_response_class_takes_effect() -> None:
+    app = hello()
+    short_way(app, head())
+    app.response_class = type("Plain", (Response,), {"default_mimetype": "text/plain"})
+
+    assert ("Content-Type", "text/plain; charset=utf-8") in short_way(app, head())[1]  # type: ignore[index]
+
+
+def test_a_later_default_mimetype_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = hello()
+    short_way(app, head())
+    monkeypatch.setattr(Response, "default_mimetype", "text/plain")
+
+    assert ("Content-Type", "text/plain; charset=utf-8") in short_way(app, head())[1]  # type: ignore[index]
+
+
+def test_a_permanent_session_is_refreshed_though_no_view_looks_at_it() -> None:
+    app = hello()
+    app.secret_key = "for tests"
+    app.add_url_rule("/login", "login", DEEDS["permanent session"])
+    answer = short_way(app, head("/login"))
+    assert answer is not None
+    cookie = Headers(answer[1])["Set-Cookie"].partition(";")[0]
+
+    refreshed = short_way(app, head(cookie=cookie))
+
+    assert refreshed is not None
+    assert "Set-Cookie" in Headers(refreshed[1])
+
+
+def test_contexts_are_gone_after_each_request() -> None:
+    app = hello()
+    app.add_url_rule("/boom", "boom", DEEDS["bug"])
+    app.logger.disabled = True
+    for target in ("/", "/boom"):
+        short_way(app, head(target))
+        assert not request
+        assert not g
+
+
+def test_an_error_reaches_the_server_in_testing_mode() -> None:
+    app = hello()
+    app.testing = True
+    app.add_url_rule("/boom", "boom", DEEDS["bug"])
+    at = head("/boom")
+    assert app.native_match(at) is not None
+
+    with pytest.raises(ZeroDivisionError):
+        app.native_handle(at)
+    assert not request
+
+
+def test_a_view_may_ask_for_the_environ() -> None:
+    app = hello()
+    app.add_url_rule("/e", "e", lambda: request.environ["werkzeug.request"] is request._get_current_object())
+    app.view_functions["e"] = lambda: str(request.environ["werkzeug.request"] is request._get_current_object())  # type: ignore[attr-defined]
+    at = head("/e")
+
+    assert short_way(app, at)[2] == b"True"  # type: ignore[index]
+    assert at.environ is not None
+    assert at.environ["werkzeug.request"] is None
