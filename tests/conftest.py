@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -37,7 +38,8 @@ class Running:
         )
         self.output = ""
         self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -71,9 +73,14 @@ class Running:
         return self.process.wait(PATIENCE_S)
 
     def end(self) -> None:
-        if self.process.poll() is None:
+        """Kill it and what it forked, if it still runs."""
+        # Also when it has ended by itself: what it forked may still be there.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self._reader.join()
+        self.process.stdout.close()
 
 
 def clean_environment(**more: str) -> dict[str, str]:

@@ -128,7 +128,8 @@ def health(arguments: list[str]) -> int:
     except ValueError as error:
         parser.error(f"{options.url!r} is not a URL that can be asked: {error}")
     except (OSError, http.client.HTTPException) as error:
-        print(f"{options.url} does not answer: {error or type(error).__name__}", file=sys.stderr)
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        print(f"{options.url} does not answer: {reason}", file=sys.stderr)
         return 1
     if status >= 500:
         print(f"{options.url} answers {status}", file=sys.stderr)

@@ -233,7 +233,9 @@ def _locate(module_name: str, app_name: str | None, raise_if_not_found: bool) ->
                 f"While importing {module_name!r}, an ImportError was raised:\n\n{user_traceback(error)}"
             ) from None
         if raise_if_not_found:
-            raise NoAppException(f"Could not import {module_name!r}: {_what_is_there()}") from None
+            raise NoAppException(
+                f"Could not import {module_name!r}: it is not installed, and here is {_files_here()}."
+            ) from None
         return None
     module = sys.modules[module_name]
     if app_name is None:
@@ -248,10 +250,9 @@ def _is_missing(module_name: str, error: ImportError) -> bool:
     return isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
 
 
-def _what_is_there() -> str:
-    files = sorted(path.name for path in Path().glob("*.py"))
-    listed = ", ".join(files[:8]) + (", ..." if len(files) > 8 else "") if files else "no Python file"
-    return f"it is not among the files here ({listed}) nor installed."
+def _files_here() -> str:
+    names = sorted(path.name for path in Path().glob("*.py"))
+    return (", ".join(names[:8]) + (", ..." if names[8:] else "")) or "no Python file"
 
 
 class ScriptInfo:
@@ -302,7 +303,7 @@ class ScriptInfo:
                 return app
         raise NoAppException(
             "Could not locate a Flask application. Use the 'demijohn --app' option, the 'FLASK_APP' environment"
-            " variable, or a 'wsgi.py' or 'app.py' file in the current directory."
+            f" variable, or a 'wsgi.py' or 'app.py' file in the current directory; here is {_files_here()}."
         )
 
     def _places(self) -> Iterator[tuple[str, str | None, bool]]:
