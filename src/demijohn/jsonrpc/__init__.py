@@ -1,0 +1,49 @@
+"""JSON-RPC 2.0 for demijohn applications, with the names of Flask-JSONRPC; each is imported when first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .browse import JSONRPCBrowse as JSONRPCBrowse
+    from .endpoint import JSONRPC as JSONRPC
+    from .endpoint import JSONRPCBlueprint as JSONRPCBlueprint
+    from .endpoint import JSONRPCSite as JSONRPCSite
+    from .endpoint import JSONRPCView as JSONRPCView
+    from .protocol import InternalError as InternalError
+    from .protocol import InvalidParamsError as InvalidParamsError
+    from .protocol import InvalidRequestError as InvalidRequestError
+    from .protocol import JSONRPCError as JSONRPCError
+    from .protocol import MethodNotFoundError as MethodNotFoundError
+    from .protocol import ParseError as ParseError
+    from .protocol import ServerError as ServerError
+
+_MODULES = {
+    "JSONRPC": "endpoint",
+    "JSONRPCBlueprint": "endpoint",
+    "JSONRPCBrowse": "browse",
+    "JSONRPCError": "protocol",
+    "JSONRPCSite": "endpoint",
+    "JSONRPCView": "endpoint",
+    "InternalError": "protocol",
+    "InvalidParamsError": "protocol",
+    "InvalidRequestError": "protocol",
+    "MethodNotFoundError": "protocol",
+    "ParseError": "protocol",
+    "ServerError": "protocol",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    setattr(import_module(__name__), name, value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_MODULES)

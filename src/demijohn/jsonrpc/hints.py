@@ -238,7 +238,7 @@ class _Reader(_Compiler):
                 return hint
             self.open[cls] = later = _converted(cls.__qualname__, _not_yet, lambda _: {"title": cls.__name__})
             compiled = self.typed_dict(cls) if t.is_typeddict(cls) else self.constructed(cls)
-            later.convert = staticmethod(lambda value: convert(value, compiled))  # type: ignore[assignment]
+            later.convert = staticmethod(lambda value: convert(value, compiled))
             return compiled
         finally:
             self.open.pop(cls, None)
@@ -251,7 +251,7 @@ class _Reader(_Compiler):
             name: t.Required[self.compile(hint)] if name in cls.__required_keys__ else t.NotRequired[self.compile(hint)]
             for name, hint in hints_of(cls).items()
         }
-        return t.TypedDict(cls.__name__, fields)
+        return t.TypedDict(cls.__name__, fields)  # type: ignore[operator]
 
     def constructed(self, cls: type) -> Hint:
         if inspect.isabstract(cls):

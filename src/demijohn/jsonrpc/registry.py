@@ -1,0 +1,161 @@
+"""Methods by name: each with its signature and type hints read once, when it is registered."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from .encoding import Unserializable, encode
+from .hints import Hint, MissingHint, Parameters, checkable, convert, explain, hints_of, readable
+from .protocol import InvalidParamsError
+
+RESERVED = "rpc."  # section 4.3 of the specification
+
+
+class WrongResult(TypeError):
+    """What a method returned does not fit its return hint; the text says why."""
+
+
+class Method:
+    """A function that clients call.
+
+    name: what they call it by.
+    function: called with the arguments that `bind` gives.
+    validate: whether hints are held to; without, arguments are only counted and named.
+    notification: whether it may be called without an answer.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], validate: bool = True, notification: bool = True
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.validate = validate
+        self.notification = notification
+        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        # Through functools.wraps to the function that was decorated: that one's parameters are what a client knows.
+        self.signature = inspect.signature(function)
+        self.hints = _hints_of(function)
+        self.return_hint: Hint = self.hints.get("return", MissingHint)
+        try:
+            self.parameters = Parameters(self.signature, self.hints if validate else {})
+            checked = checkable(self.return_hint) if validate else Any
+        except TypeError as error:
+            raise TypeError(f"{_place(function)} cannot be the method {name!r}: {error}") from None
+        self._checked: Hint = checked
+        self._is_checked = checked is not Any
+
+    def bind(self, params: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the positional and the keyword arguments that `params` are.
+
+        Raises InvalidParamsError (-32602), whose data names the parameter and what is wrong with it.
+        """
+        if not isinstance(params, list | dict):
+            shown = encode(params).decode().strip() if not isinstance(params, str) else params[:100]
+            message = f"Parameter structures are by-position (list) or by-name (dict): {shown}"
+            raise InvalidParamsError(data={"message": message})
+        try:
+            return self.parameters.bind(params)
+        except msgspec.ValidationError as error:
+            raise InvalidParamsError(data={"message": explain(error, params, self.parameters)}) from None
+
+    def check(self, result: Any) -> None:
+        """Raise WrongResult when `result` does not fit the return hint."""
+        if not self._is_checked or _fits(result, self._checked):
+            return
+        # What counts is what goes out: a NumPy integer is no int, but it is written as one.
+        try:
+            if _fits(msgspec.json.decode(encode(result)), self._checked):
+                return
+        except Unserializable:
+            pass
+        raise WrongResult(
+            f"the method {self.name!r} returned {result!r:.200}, which is no"
+            f" {inspect.formatannotation(self.return_hint)}, its return hint"
+        )
+
+    @cached_property
+    def result_type(self) -> Hint:
+        """The compiled type of what a client gets, to describe it; Any when the hint does not tell."""
+        try:
+            return readable(self.return_hint)
+        except TypeError:
+            return Any
+
+    @property
+    def doc(self) -> str:
+        """The docstring, dedented."""
+        return inspect.getdoc(self.function) or ""
+
+    def __repr__(self) -> str:
+        return f"<Method {self.name}{self.signature}>"
+
+
+class Registry:
+    """The methods of one URL, in the order of their registration."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, Method] = {}
+        self.get = self._methods.get
+
+    def add(self, method: Method) -> None:
+        """Register a method; a second one of the same name takes the place of the first, with a warning.
+
+        Raises ValueError for names that the specification keeps for itself.
+        """
+        if method.name.startswith(RESERVED):
+            raise ValueError(
+                f"{method.name!r}: names that start with 'rpc.' are reserved by JSON-RPC 2.0. Call it something else."
+            )
+        if method.name in self._methods and self._methods[method.name].function is not method.function:
+            warnings.warn(
+                f"{_place(method.function)} replaces {_place(self._methods[method.name].function)}"
+                f" as the method {method.name!r}.",
+                stacklevel=5,
+            )
+        self._methods[method.name] = method
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._methods.values())
+
+    def __len__(self) -> int:
+        return len(self._methods)
+
+
+def _fits(value: Any, type_: Hint) -> bool:
+    try:
+        convert(value, type_)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _hints_of(function: Callable[..., Any]) -> dict[str, Hint]:
+    """Return the function's resolved hints; names of a function around it are found while that one runs.
+
+    Raises NameError, with the place of the function, for a name that is nowhere.
+    """
+    try:
+        return hints_of(function)
+    except NameError:
+        frame: FrameType | None = sys._getframe(1)
+    # `from __future__ import annotations` and a class inside create_app(): only the running frame knows it.
+    while frame is not None:
+        try:
+            return hints_of(function, frame.f_locals)
+        except NameError as error:
+            last, frame = error, frame.f_back
+    raise NameError(f"{_place(function)} has a type hint that cannot be resolved: {last}") from last
+
+
+def _place(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"{getattr(function, '__qualname__', function)}{where}"
