@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as ResponseBase
 
 from . import json
 from .environ import environ_of
-from .globals import current_app
+from .globals import _cv_app, current_app
 from .helpers import _split_blueprint_path
 
 if TYPE_CHECKING:
@@ -161,6 +161,13 @@ class Request(RequestBase):
             return EnvironHeaders(self.environ)
 
         @lazy
+        def content_type(self) -> str | None:
+            if self._head is not None and "environ" not in self.__dict__:
+                value = self._head.field(b"content-type")
+                return None if value is None else value.decode("latin-1")
+            return self.headers.get("Content-Type")
+
+        @lazy
         def remote_addr(self) -> str | None:
             return self.environ.get("REMOTE_ADDR")
 
@@ -202,7 +209,8 @@ class Request(RequestBase):
     def _limit(self, own: str, key: str, default: int | None = None) -> int | None:
         value = getattr(self, own)
         if value is None:
-            value = current_app.config[key] if current_app else default
+            ctx = _cv_app.get(None)  # current_app asks twice, through a proxy
+            value = ctx.app.config[key] if ctx is not None else default
         return cast("int | None", value)
 
     # -- where it goes ----------------------------------------------------------------------------
