@@ -230,7 +230,8 @@ class FlaskGroup(AppGroup):
         # Set here and not by the command, so that callbacks of its parameters have it too.
         if not current_app or current_app._get_current_object() is not app:  # type: ignore[attr-defined]
             ctx.with_resource(app.app_context())
-        return app.cli.get_command(ctx, name)
+        commands: click.Group = app.cli
+        return commands.get_command(ctx, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names in order; an application that does not load is reported and the others are listed."""
@@ -274,7 +275,7 @@ def _show_loading_error(message: str) -> None:
 # -- run ----------------------------------------------------------------------------------------
 
 
-class CertParamType(click.ParamType):
+class CertParamType(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
     """`--cert`: a file, the word `adhoc`, or where to import an `ssl.SSLContext` from."""
 
     name = "path"

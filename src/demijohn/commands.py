@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeGuard, TypeVar, overload
 
 import click
 from werkzeug.serving import is_running_from_reloader
@@ -57,7 +57,7 @@ def _leads_in(module_name: str) -> bool:
 # -- finding an application ---------------------------------------------------------------------
 
 
-def is_application(value: Any) -> bool:
+def is_application(value: Any) -> TypeGuard[Flask]:
     """Whether `value` is an application. Where their class was never imported there can be none."""
     app_module = sys.modules.get("demijohn.app")
     return app_module is not None and isinstance(value, app_module.Flask)
@@ -77,13 +77,13 @@ def find_best_app(module: ModuleType) -> Flask:
 def _best_app(module: ModuleType) -> tuple[str, Flask]:
     """Return what `find_best_app` does, after the expression that names it: `app`, `create_app()`."""
     for name in APP_NAMES:
-        value = getattr(module, name, None)
-        if is_application(value):
+        if is_application(value := getattr(module, name, None)):
             return name, value
 
+    # An application with two names is one application.
     found = {id(value): (name, value) for name, value in vars(module).items() if is_application(value)}
     if len(found) == 1:
-        return next(iter(found.values()))
+        return found.popitem()[1]
     if found:
         names = ", ".join(repr(name) for name, _ in found.values())
         raise NoAppException(
@@ -100,9 +100,8 @@ def _best_app(module: ModuleType) -> tuple[str, Flask]:
                 f"Detected factory {name!r} in module {module.__name__!r}, but it cannot be called without"
                 f" arguments. Use '{module.__name__}:{name}(args)' to pass them."
             )
-        app = factory()
-        if is_application(app):
-            return f"{name}()", app
+        if is_application(value := factory()):
+            return f"{name}()", value
 
     raise NoAppException(
         f"Failed to find Flask application or factory in module {module.__name__!r}."
@@ -149,8 +148,7 @@ def find_app_by_string(module: ModuleType, app_name: str) -> Flask:
             f"A valid Flask application was not obtained from '{module.__name__}:{app_name}':"
             f" it is of type {type(value).__name__!r}."
         )
-    app: Flask = value
-    return app
+    return value
 
 
 def _parse_app_name(app_name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
