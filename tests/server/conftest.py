@@ -51,8 +51,12 @@ class Server:
 
     def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET)
-        sock.settimeout(PATIENCE_S)
-        sock.connect(self.address)
+        try:
+            sock.settimeout(PATIENCE_S)
+            sock.connect(self.address)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def get(self, target: str = "/", **headers: str) -> Answer:

@@ -25,6 +25,7 @@ from .worker import BOOT_FAILED, Worker, log_load_error
 _CAPACITY = 1024  # rows for workers; the kernel gives memory only to those in use
 _TICK_S = 1.0  # how often heartbeats and deadlines are looked at
 _QUICK_S = 5.0  # what a quick stop leaves to workers
+_EXIT_S = 1.0  # what a worker has after the graceful timeout, to say what it gave up and to exit
 _ABORT_S = 2.0  # what a worker without a heartbeat has to write down its stacks
 _YOUNG_S = 2.0  # a worker that dies before it has served this long may be one of a crash loop
 _YOUNG_DEATHS = 5  # so many of them in a row are one
@@ -270,13 +271,13 @@ class Arbiter:
             self._failed_boots = 0
             log.info("Worker ready (pid: %d)", child.pid)
         if state == State.DRAINING and child.leaves_by_s is None:  # asked by somebody else
-            child.leaves_by_s = now_s + self._settings.graceful_timeout_s
+            child.leaves_by_s = now_s + self._settings.graceful_timeout_s + _EXIT_S
 
     def _dismiss_surplus(self, now_s: float) -> None:
         ready = [child for child in self._serving() if child.ready_s is not None]
         ready.sort(key=lambda child: child.generation)
         for child in ready[: max(0, len(ready) - self._wanted)]:
-            self._dismiss(child, signal.SIGTERM, now_s + self._settings.graceful_timeout_s)
+            self._dismiss(child, signal.SIGTERM, now_s + self._settings.graceful_timeout_s + _EXIT_S)
 
     def _dismiss(self, child: Child, signum: signal.Signals, leaves_by_s: float) -> None:
         child.kill(signum)
@@ -324,7 +325,7 @@ class Arbiter:
     def _stop(self, signum: signal.Signals) -> None:
         now_s = time.monotonic()
         if signum is signal.SIGTERM:
-            limit_s = self._settings.graceful_timeout_s
+            limit_s = self._settings.graceful_timeout_s + _EXIT_S
         else:
             limit_s = 0.0 if self._stopped_by in (signal.SIGINT, signal.SIGQUIT) else _QUICK_S
             signum = signal.SIGQUIT
