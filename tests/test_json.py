@@ -133,8 +133,7 @@ def outcome(write: Any, obj: Any) -> Any:
 
 @settings(max_examples=400, deadline=None)
 @given(value=values, sort_keys=st.booleans(), ensure_ascii=st.booleans())
-@example(value={"a": 1e-05, "b": [1e16, 1e-7]}, sort_keys=True, ensure_ascii=True)
-@example(value={"é\x7f": math.nan, "n": None}, sort_keys=True, ensure_ascii=True)
+@example(value={"é\x7f": 1}, sort_keys=True, ensure_ascii=True)
 @example(value={"a": {1: 2, "b": 3}}, sort_keys=True, ensure_ascii=True)
 @example(value=[Text("<a>"), Number(3), Pair(1, [2])], sort_keys=False, ensure_ascii=False)
 @example(value="\ud83d\ude00\ud800", sort_keys=True, ensure_ascii=True)
@@ -156,6 +155,18 @@ def test_content_is_what_the_standard_library_writes(value: Any, sort_keys: bool
     provider.compact = False
     indented = outcome(lambda o: (json.dumps(o, indent=2, **options) + "\n").encode(), value)
     assert outcome(provider.dumps_bytes, value) == indented
+
+
+@settings(max_examples=400, deadline=None)
+@given(value=floats)
+@example(value=1e-05)
+@example(value=1e-07)
+@example(value=1e16)
+@example(value=math.nan)
+def test_a_float_is_spelled_as_python_spells_it(value: float) -> None:
+    app = Flask(__name__)
+    assert isinstance(app.json, DefaultJSONProvider)
+    assert app.json.dumps_bytes([value]) == f"[{json.dumps(value)}]\n".encode()
 
 
 def test_an_enum_is_written_as_its_value_on_every_way(provider: DefaultJSONProvider) -> None:

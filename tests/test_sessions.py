@@ -1,0 +1,361 @@
+"""Sessions: what the cookie says, when it is sent, and when caches are told."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+
+import demijohn
+from demijohn import Flask, Response, session
+from demijohn.json.tag import TaggedJSONSerializer
+from demijohn.sessions import (
+    NullSession,
+    SecureCookieSession,
+    SecureCookieSessionInterface,
+    SessionInterface,
+    SessionMixin,
+)
+
+
+@pytest.fixture
+def app() -> Flask:
+    app = Flask(__name__)
+    app.secret_key = "key"
+    app.testing = True
+
+    @app.get("/set/<value>")
+    def set_(value: str) -> str:
+        session["value"] = value
+        return ""
+
+    @app.get("/get")
+    def get() -> str:
+        return str(session.get("value"))
+
+    @app.get("/keys")
+    def keys() -> str:
+        return str("value" in session)
+
+    @app.get("/clear")
+    def clear() -> str:
+        session.clear()
+        return ""
+
+    @app.get("/permanent")
+    def permanent() -> str:
+        session["value"] = "long"
+        session.permanent = True
+        return ""
+
+    @app.get("/inside")
+    def inside() -> str:
+        session["list"] = []
+        session.modified = False
+        session["list"].append(1)
+        return ""
+
+    @app.get("/untouched")
+    def untouched() -> str:
+        return ""
+
+    return app
+
+
+def signer(key: str | list[str], salt: str = "cookie-session") -> URLSafeTimedSerializer:
+    """What Flask 3.1 signs its cookies with, put together by hand."""
+    return URLSafeTimedSerializer(
+        key,
+        salt=salt,
+        serializer=TaggedJSONSerializer(),
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha1},
+    )
+
+
+def cookie_of(response: Any) -> Any:
+    return SimpleCookie(response.headers.get("Set-Cookie", "")).get("session")
+
+
+def get_with(app: Flask, cookie: str) -> str:
+    return app.test_client(use_cookies=False).get("/get", headers={"Cookie": f"session={cookie}"}).text
+
+
+# -- the cookie ---------------------------------------------------------------------------------
+
+
+def test_the_cookie_is_the_one_flask_signs(app: Flask) -> None:
+    cookie = cookie_of(app.test_client().get("/set/1"))
+    assert signer("key").loads(cookie.value) == {"value": "1"}
+
+
+def test_a_cookie_that_flask_signed_is_read(app: Flask) -> None:
+    assert get_with(app, signer("key").dumps({"value": (1, b"x")})) == "(1, b'x')"
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "",
+        "garbage",
+        "a.b.c",
+        signer("other key").dumps({"value": 1}),
+        signer("key", salt="other").dumps({"value": 1}),
+        signer("key").dumps({"value": 1})[:-1] + "!",
+    ],
+)
+def test_a_cookie_that_is_not_ours_is_an_empty_session(app: Flask, cookie: str) -> None:
+    assert get_with(app, cookie) == "None"
+
+
+def test_an_old_cookie_is_an_empty_session(app: Flask) -> None:
+    cookie = signer("key").dumps({"value": 1})
+    assert get_with(app, cookie) == "1"
+    app.permanent_session_lifetime = timedelta(seconds=-1)
+    assert get_with(app, cookie) == "None"
+
+
+def test_keys_can_be_rotated(app: Flask) -> None:
+    client = app.test_client()
+    client.get("/set/old")
+    app.secret_key = "newer key"
+    app.config["SECRET_KEY_FALLBACKS"] = ["key"]
+    assert client.get("/get").text == "old"
+    cookie = cookie_of(client.get("/set/new"))
+    assert signer("newer key").loads(cookie.value) == {"value": "new"}
+    app.config["SECRET_KEY_FALLBACKS"] = None
+    assert client.get("/get").text == "new"
+    app.secret_key = "newest key"
+    assert client.get("/get").text == "None"
+
+
+def test_the_signing_serializer_is_made_once_for_its_keys(app: Flask) -> None:
+    interface = SecureCookieSessionInterface()
+    first = interface.get_signing_serializer(app)
+    assert interface.get_signing_serializer(app) is first
+    app.secret_key = "another"
+    second = interface.get_signing_serializer(app)
+    assert second is not first
+    interface.salt = "pepper"
+    third = interface.get_signing_serializer(app)
+    assert third is not second
+    assert third is not None
+    assert third.salt == b"pepper"
+    app.secret_key = None
+    assert interface.get_signing_serializer(app) is None
+
+
+def test_a_subclass_can_sign_in_its_own_way(app: Flask) -> None:
+    class Strong(SecureCookieSessionInterface):
+        digest_method = staticmethod(hashlib.sha256)
+        salt = "strong"
+
+    app.session_interface = Strong()
+    client = app.test_client()
+    cookie = cookie_of(client.get("/set/1"))
+    assert client.get("/get").text == "1"
+    assert len(cookie.value.rpartition(".")[2]) == 43  # 32 bytes in base 64
+
+
+def test_attributes_of_the_cookie_are_settings(app: Flask) -> None:
+    cookie = app.test_client().get("/set/1").headers["Set-Cookie"]
+    assert cookie.endswith("; HttpOnly; Path=/")
+    app.config.update(
+        SESSION_COOKIE_NAME="s",
+        SESSION_COOKIE_DOMAIN="example.com",
+        SESSION_COOKIE_PATH="/p",
+        SESSION_COOKIE_HTTPONLY=False,
+        SESSION_COOKIE_SECURE=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        SESSION_COOKIE_PARTITIONED=True,
+    )
+    response = app.test_client().get("/set/1")
+    value, *attributes = response.headers["Set-Cookie"].split("; ")
+    assert value.startswith("s=")
+    assert set(attributes) == {"Domain=example.com", "Secure", "Path=/p", "SameSite=Strict", "Partitioned"}
+
+
+def test_the_path_is_the_applications_root_by_default(app: Flask) -> None:
+    app.config["APPLICATION_ROOT"] = "/root"
+    response = app.test_client().get("/set/1", base_url="http://localhost/root")
+    assert "Path=/root" in response.headers["Set-Cookie"]
+
+
+def test_a_deleted_cookie_has_the_attributes_it_was_set_with(app: Flask) -> None:
+    app.config.update(SESSION_COOKIE_PATH="/", SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Lax")
+    cookie = app.test_client().get("/clear").headers["Set-Cookie"]
+    assert cookie.startswith("session=; Expires=Thu, 01 Jan 1970")
+    assert {"Secure", "SameSite=Lax", "Path=/", "Max-Age=0"} <= set(cookie.split("; "))
+
+
+def test_a_permanent_session_ends_after_its_lifetime(app: Flask) -> None:
+    client = app.test_client()
+    client.get("/permanent")
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+    assert cookie.expires is not None
+    client.get("/set/2")
+    with client.session_transaction() as opened:
+        assert opened.permanent
+        opened.permanent = False
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+    assert cookie.expires is None
+
+
+# -- when it is sent, and what caches are told ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "sends", "varies"),
+    [
+        ("/untouched", False, False),
+        ("/get", False, True),
+        ("/keys", False, True),
+        ("/set/1", True, True),
+        ("/clear", True, True),
+        ("/inside", False, True),
+    ],
+)
+def test_the_cookie_is_sent_on_change_and_caches_know_of_use(app: Flask, path: str, sends: bool, varies: bool) -> None:
+    client = app.test_client()
+    client.get("/set/0")
+    response = client.get(path)
+    assert ("Set-Cookie" in response.headers) is sends
+    assert response.headers.get("Vary") == ("Cookie" if varies else None)
+
+
+def test_a_permanent_session_is_renewed_by_every_request(app: Flask) -> None:
+    client = app.test_client()
+    client.get("/permanent")
+    response = client.get("/untouched")
+    assert cookie_of(response)["expires"]
+    assert response.headers["Vary"] == "Cookie"
+    app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+    response = client.get("/untouched")
+    assert "Set-Cookie" not in response.headers
+    assert "Vary" not in response.headers
+
+
+def test_vary_keeps_what_the_view_said(app: Flask) -> None:
+    @app.get("/language")
+    def language() -> Response:
+        session["value"] = 1
+        response = demijohn.make_response("")
+        response.vary.add("Accept-Language")
+        return response
+
+    assert app.test_client().get("/language").headers["Vary"] == "Accept-Language, Cookie"
+
+
+# -- without a secret key -------------------------------------------------------------------------
+
+
+def test_without_a_secret_key_reading_is_empty_and_writing_says_what_is_missing(app: Flask) -> None:
+    app.secret_key = None
+    response = app.test_client().get("/get")
+    assert response.text == "None"
+    assert "Vary" not in response.headers
+    with pytest.raises(RuntimeError, match="no secret key was set"):
+        app.test_client().get("/set/1")
+
+
+def test_a_null_session_refuses_every_change() -> None:
+    session = NullSession()
+    changes: list[Any] = [
+        lambda: session.update(a=1),
+        lambda: session.__setitem__("a", 1),
+        lambda: session.__delitem__("a"),
+        lambda: session.pop("a", None),
+        lambda: session.popitem(),
+        lambda: session.setdefault("a", 1),
+        lambda: session.clear(),
+        lambda: setattr(session, "permanent", True),
+    ]
+    for change in changes:
+        with pytest.raises(RuntimeError, match="secret"):
+            change()
+    assert not session
+    assert session.get("a") is None
+
+
+# -- sessions and interfaces of one's own -----------------------------------------------------------
+
+
+def test_a_session_notes_its_own_changes_only() -> None:
+    opened = SecureCookieSession({"a": [1]})
+    assert not opened.modified
+    assert not opened.accessed
+    opened["a"].append(2)
+    assert not opened.modified
+    opened["b"] = 1
+    assert opened.modified
+    assert not opened.new
+
+
+def test_a_mapping_of_ones_own_is_saved_every_time() -> None:
+    class Plain(dict[str, Any], SessionMixin):
+        pass
+
+    assert Plain().modified
+    plain = Plain()
+    plain.permanent = 1  # type: ignore[assignment]
+    assert plain == {"_permanent": True}
+
+
+class Stored(SecureCookieSession):
+    def __init__(self, sid: str, initial: dict[str, Any]) -> None:
+        super().__init__(initial)
+        self.sid = sid
+
+
+class StoreInterface(SessionInterface):
+    """Sessions on the server, as extensions have them."""
+
+    def __init__(self) -> None:
+        self.store: dict[str, dict[str, Any]] = {}
+
+    def open_session(self, app: Flask, request: Any) -> Stored:
+        sid = request.cookies.get(self.get_cookie_name(app)) or f"sid{len(self.store)}"
+        return Stored(sid, self.store.get(sid, {}))
+
+    def save_session(self, app: Flask, session: Any, response: Any) -> None:
+        if self.should_set_cookie(app, session):
+            self.store[session.sid] = dict(session)
+            response.set_cookie(self.get_cookie_name(app), session.sid)
+
+
+def test_sessions_can_be_kept_elsewhere(app: Flask) -> None:
+    interface = app.session_interface = StoreInterface()
+    client, other = app.test_client(), app.test_client()
+    client.get("/set/a")
+    other.get("/set/b")
+    assert (client.get("/get").text, other.get("/get").text) == ("a", "b")
+    assert interface.store == {"sid0": {"value": "a"}, "sid1": {"value": "b"}}
+
+
+def test_an_interface_says_which_method_it_lacks(app: Flask) -> None:
+    interface = SessionInterface()
+    with pytest.raises(NotImplementedError, match="open_session"):
+        interface.open_session(app, None)  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match="save_session"):
+        interface.save_session(app, SecureCookieSession(), Response())
+
+
+@pytest.fixture
+def refusing() -> type[SessionInterface]:
+    class Refusing(SessionInterface):
+        def open_session(self, app: Flask, request: Any) -> None:
+            return None
+
+    return Refusing
+
+
+def test_an_interface_that_opens_no_session_gets_the_null_session(app: Flask, refusing: type[SessionInterface]) -> None:
+    app.session_interface = refusing()
+    assert app.test_client().get("/get").text == "None"
+    with app.test_request_context():
+        assert app.session_interface.is_null_session(session._get_current_object())  # type: ignore[attr-defined]
