@@ -51,7 +51,7 @@ _VERSIONS = {"1.1": _HTTP_11, "1.0": _HTTP_10}
 
 # RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port. No user information: RFC 9110 §4.2.4.
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
-_OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9]\.[0-9]\r")
+_OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
 _METHOD = re.compile(rb"(?:\r\n)*([^ \r\n]+) ")
 
 # Fields that say something about the message or the connection; the others are the application's.
@@ -148,13 +148,28 @@ class _Refused(Exception):
     """Ends the parser's work; why stands in `Connection.events`, when it is worth an answer."""
 
 
-class _ContentOnly:
-    """The callbacks of a parser that reads content for a head read by another (see `_read_without_upgrade`)."""
+class _SecondReading:
+    """The callbacks of a parser whose first head is known already (see `Connection._read_without_upgrade`)."""
 
     def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._skips = True
         self.on_body = connection.on_body
         self.on_chunk_header = connection.on_chunk_header
         self.on_message_complete = connection.on_message_complete
+
+    def on_url(self, url: bytes) -> None:
+        if not self._skips:
+            self._connection.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._skips:
+            self._connection.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._skips:
+            self._connection.on_headers_complete()
+        self._skips = False
 
 
 class Connection:
@@ -173,6 +188,7 @@ class Connection:
         "_body",
         "_body_bytes",
         "_chunks",
+        "_ends",
         "_fed",
         "_feed",
         "_fields",
@@ -223,7 +239,7 @@ class Connection:
         self._body: bytes | bytearray = b""
         self._spool: BinaryIO | None = None
         self._body_bytes = self._fed = self._chunks = self._trailers = 0
-        self._upgrading = False
+        self._ends = self._upgrading = False
         self._parser = httptools.HttpRequestParser(self)
         self._feed = self._parser.feed_data
 
@@ -295,11 +311,13 @@ class Connection:
         raw = self._raw
         raw += data
         line_begin = raw.rfind(b"\n") + 1
-        line_bytes = len(raw) - line_begin
-        if len(raw) > limits.limit_request_head or (line_begin and line_bytes > limits.limit_request_field_size):
-            self.refuse(ProtocolError(431, _LARGE_FIELDS))
+        line_bytes = len(raw) - line_begin - 1  # its line end may have begun
+        if self._parser.get_http_version() == "0.9":
+            self.refuse(ProtocolError(505, _UNKNOWN_VERSION))  # such a request is one line; the rest would never come
         elif not line_begin and line_bytes > limits.limit_request_line:
             self.refuse(ProtocolError(414, _LONG_LINE))
+        elif len(raw) > limits.limit_request_head or (line_begin and line_bytes > limits.limit_request_field_size):
+            self.refuse(ProtocolError(431, _LARGE_FIELDS))
 
     def _protocol_error(self, error: httptools.HttpParserError) -> ProtocolError:
         if not self.events and self._head is None:
@@ -323,11 +341,10 @@ class Connection:
         framing and no Upgrade; what it then reads belongs to the head that is here already.
         """
         framing = [line for line in self._of_message if line[0] in (b"content-length", b"transfer-encoding")]
-        self._upgrading = False
-        content_parser = httptools.HttpRequestParser(_ContentOnly(self))
-        self._parser = content_parser
-        self._feed = content_parser.feed_data
         head = b"".join([b"POST / HTTP/1.1\r\n", *(b"%b: %b\r\n" % line for line in framing), b"\r\n"])
+        self._upgrading = False
+        self._parser = httptools.HttpRequestParser(_SecondReading(self))
+        self._feed = self._parser.feed_data
         self.receive_data(head + rest)
 
     # -- called by the parser ------------------------------------------------------------------------
@@ -412,8 +429,7 @@ class Connection:
             raise self._reject(413, _LARGE_CONTENT)
 
         head = RequestHead(method, target, version, self._fields, self._origin)
-        if closes or (version is _HTTP_10 and not keeps_alive):
-            self.persistent = False
+        self._ends = closes or (version is _HTTP_10 and not keeps_alive)
         self._head = head
         if chunked or content_length:
             self._fed = -len(self._arriving)
@@ -453,19 +469,27 @@ class Connection:
         self._body_bytes += len(data)
         if limits.limit_request_body is not None and self._body_bytes > limits.limit_request_body:
             raise self._reject(413, _LARGE_CONTENT)
-        if self._spool is not None:
-            self._spool.write(data)
-        elif self._body_bytes > limits.body_buffer_bytes:
-            self._spool = self._spool_factory()
-            self._spool.write(self._body)
-            self._spool.write(data)
-            self._body = b""
+        if self._body_bytes > limits.body_buffer_bytes:
+            self._write_to_spool(data)
         elif not self._body:
             self._body = data
         elif type(self._body) is bytearray:
             self._body += data
         else:
             self._body = bytearray(self._body) + data
+
+    def _write_to_spool(self, data: bytes) -> None:
+        try:
+            if self._spool is None:
+                self._spool = self._spool_factory()
+                self._spool.write(self._body)
+                self._body = b""
+            self._spool.write(data)
+        except OSError as error:
+            refusal = ProtocolError(503, "The server cannot store the content of the request now.")
+            refusal.__cause__ = error
+            self.refuse(refusal)
+            raise _Refused from error
 
     def on_message_complete(self) -> None:
         if self._upgrading:
@@ -480,6 +504,8 @@ class Connection:
         self._of_message = []
         if self._raw:
             self._raw.clear()
+        if self._ends:
+            self.persistent = False
         self.events.append(head)
 
     def _take_content(self, head: RequestHead) -> None:

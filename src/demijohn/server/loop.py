@@ -65,6 +65,8 @@ _NO_DESCRIPTORS_PAUSE_S = 0.1
 # At the limit of descriptors, connections idle for longer than this are closed first.
 _SHED_IDLE_S = 1.0
 _BEAT_S = 0.25
+# After a fault that may come again at once, so that the log is not all there is.
+_FAULT_PAUSE_S = 0.1
 
 OnRequest = Callable[[RequestHead, ResponseMessage, int, float], object]
 """Called with each request answered, its answer, the bytes of content sent and the seconds it took."""
@@ -163,7 +165,7 @@ class Engine:
         on_request: OnRequest | None = None,
         slot: Heartbeat | None = None,
     ) -> None:
-        """The listeners stay their owner's to close. `slot` is where to show signs of life."""
+        """Draining closes the listeners, in this process. `slot` is where to show signs of life."""
         self._settings = settings
         self._match = gateway.match
         self._handle = gateway.handle
@@ -214,13 +216,13 @@ class Engine:
         while not self._finished:
             self._team.watch()
             now = monotonic()
-            if self._slot is not None and now >= beat_at:
+            if now >= beat_at:
                 beat_at = now + _BEAT_S
-                self._show_life(self._slot)
+                self._heads.set_time(time.time())  # the leader does it too, but there may be none for a while
+                self._show_life()
             if self._drain_deadline is not None and now >= self._drain_deadline:
                 self._give_up()
-        if self._slot is not None:
-            self._show_life(self._slot)
+        self._show_life()
         self._release_descriptors()
 
     def _release_descriptors(self) -> None:
@@ -244,9 +246,10 @@ class Engine:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake, b"\0")
 
-    def _show_life(self, slot: Heartbeat) -> None:
-        slot.requests = sum(member.answered for member in self._team.members)
-        slot.beat()
+    def _show_life(self) -> None:
+        if self._slot is not None:
+            self._slot.requests = sum(member.answered for member in self._team.members)
+            self._slot.beat()
 
     def _give_up(self) -> None:
         for member in list(self._team.members):
@@ -271,7 +274,11 @@ class Engine:
     def _lead(self, member: Member) -> None:
         team = self._team
         while team.leader is member:
-            self.step(member, self._tick_s)
+            try:
+                self.step(member, self._tick_s)
+            except Exception:
+                log.exception("The server failed while it waited for events")
+                time.sleep(_FAULT_PAUSE_S)
 
     def step(self, member: Member, timeout_s: float) -> None:
         """Wait for events, at most `timeout_s`, and handle them; return early when leadership is lost."""
@@ -304,7 +311,7 @@ class Engine:
                 else:
                     self._linger_on(client)
             except Exception:
-                self._failed(client)
+                self._failed(member, client)
 
     def _work(self, member: Member, job: Job) -> None:
         """Do in a thread of its own what the leader put off."""
@@ -317,10 +324,11 @@ class Engine:
             if open_still:
                 self._serve(member, client)
         except Exception:
-            self._failed(client)
+            self._failed(member, client)
 
-    def _failed(self, client: _Client) -> None:
+    def _failed(self, member: Member, client: _Client) -> None:
         """Keep a fault of the server's own from costing more than one connection."""
+        member.since = 0.0
         log.exception("The server failed on a connection and closed it")
         self._close(client)
 
@@ -354,11 +362,16 @@ class Engine:
         self._next_tick = now + min(self._tick_s, 1.0 - wall % 1.0)
         self._heads.set_time(wall)
         for client in list(self._clients.values()):
-            if client.deadline <= now and self._idle.pop(client.fd, None) is client:
+            if client.deadline > now:
+                continue
+            owned = self._idle.pop(client.fd, None)
+            if owned is client:
                 try:
                     self._expire(member, client)
                 except Exception:
-                    self._failed(client)
+                    self._failed(member, client)
+            elif owned is not None:
+                self._release(owned)  # the next connection with the same descriptor
 
     # -- ownership -----------------------------------------------------------------------------------
 
@@ -413,7 +426,9 @@ class Engine:
     # -- connections come and go -----------------------------------------------------------------------
 
     def _set_accepting(self, accepting: bool) -> None:
-        if accepting != self._accepting:
+        with self._lock:
+            if accepting == self._accepting:
+                return
             self._accepting = accepting
             for fd in self._listeners:
                 if accepting:
@@ -478,9 +493,11 @@ class Engine:
             return
         self._drain_begun = True
         self._heads.drain()
+        self._set_accepting(False)
         for listener in self._listeners.values():
             self._accept(listener, sys.maxsize)
-        self._set_accepting(False)
+            # In this process: what comes now goes to a worker that goes on, or is refused at once when none does.
+            listener.close()
         self._accept_again_at = None
         self._listeners = {}
         soon = monotonic() + _DRAIN_IDLE_S
@@ -614,7 +631,10 @@ class Engine:
             self._wait_for(client, _IDLE, READ, client.deadline)
 
     def _refuse(self, client: _Client, error: ProtocolError) -> None:
-        log.info("Refused a request of %s: %s", _peer(client), error)
+        if error.__cause__ is None:
+            log.info("Refused a request of %s: %s", _peer(client), error)
+        else:
+            log.error("Could not take a request of %s: %s", _peer(client), error.__cause__)
         client.lingers = True
         answer = client.http.respond_to_error(error)
         with contextlib.suppress(OSError):
