@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import select
@@ -58,6 +59,12 @@ class Server:
             sock.close()
             raise
         return sock
+
+    def connect_until_refused(self) -> None:
+        """Connect again and again. Raises ConnectionRefusedError."""
+        while True:
+            with contextlib.suppress(ConnectionResetError):  # in the moment of closing
+                self.connect().close()
 
     def get(self, target: str = "/", **headers: str) -> Answer:
         """Return the answer to a GET on a connection of its own."""

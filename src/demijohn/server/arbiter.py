@@ -205,6 +205,9 @@ class Arbiter:
             self._note_state(child, now_s)
         self._look_at_heartbeats(now_s)
         self._kill_overdue(now_s)
+        if self._is_reloading and not any(child.generation < self._generation for child in self._children.values()):
+            self._is_reloading = False
+            log.info("Reloaded: all workers run the new code")
         if self._exit_status is None:
             self._dismiss_surplus(now_s)
             self._fork_missing(now_s)
@@ -213,17 +216,16 @@ class Arbiter:
         """Return those that boot or serve, and are to go on."""
         return [child for child in self._children.values() if child.leaves_by_s is None]
 
+    def _serves_old_code(self) -> bool:
+        """Whether some worker is still to be replaced in a reload."""
+        return any(child.generation < self._generation for child in self._serving())
+
     # -- coming and going -------------------------------------------------------------------------
 
     def _fork_missing(self, now_s: float) -> None:
-        serving = self._serving()
-        is_reloading = any(child.generation < self._generation for child in serving)
-        if self._is_reloading and not is_reloading:
-            self._is_reloading = False
-            log.info("Reloaded: all workers run the new code")
         # The first one shows whether the application can be loaded; when not, it is said once.
-        wanted = self._wanted + is_reloading if self._was_ready else 1
-        for _ in range(wanted - len(serving)):
+        wanted = self._wanted + self._serves_old_code() if self._was_ready else 1
+        for _ in range(wanted - len(self._serving())):
             if now_s >= self._paused_until_s:
                 self._fork(now_s)
 
@@ -375,7 +377,7 @@ class Arbiter:
         if not self._was_ready:
             log.error("Worker (pid:%d) could not boot: %s. The server stops", child.pid, how)
             self._close(BOOT_FAILED)
-        elif self._is_reloading:
+        elif self._serves_old_code():
             self._is_reloading = False
             for other in self._children.values():
                 other.generation = self._generation
