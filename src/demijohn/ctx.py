@@ -250,6 +250,7 @@ class RequestContext:
         """Make the context of a request that has its route already, so needs no URL adapter before it builds one."""
         self = cls.__new__(cls)
         self.app = app
+        request.json_module = app.json
         self.request = request
         self.flashes = None
         self._opened_session = None
@@ -303,14 +304,14 @@ class RequestContext:
 
     def save_session(self, response: Response) -> None:
         """Save the session in a response, unless it was never opened and nothing in it can be due."""
-        if self._opened_session is None and not self._may_be_permanent():
+        if self._opened_session is None and not self.may_be_permanent():
             return
         session = self._session
         interface = self.app.session_interface
         if not interface.is_null_session(session):
             interface.save_session(self.app, session, response)
 
-    def _may_be_permanent(self) -> bool:
+    def may_be_permanent(self) -> bool:
         """Whether the client sent a session that, if permanent, is to be sent again to live on."""
         config = self.app.config
         return bool(
@@ -318,10 +319,6 @@ class RequestContext:
             and config["SESSION_REFRESH_EACH_REQUEST"]
             and self.request.sends_cookie(self.app.session_interface.get_cookie_name(self.app))
         )
-
-    def has_work_left(self) -> bool:
-        """Whether the response will be changed by `after_this_request` functions or the session."""
-        return self._after_request_functions is not None or self._opened_session is not None or self._may_be_permanent()
 
     def after_functions(self) -> list[ft.AfterRequestCallable[Any]]:
         """Return the list of functions that `after_this_request` adds to."""
@@ -375,28 +372,33 @@ class RequestContext:
             current = _cv_request.get()
             token, app_ctx = self._cv_tokens.pop()
             _cv_request.reset(token)
-            if last:
-                current._forget_in_environ()
+            if last and "environ" in self.request.__dict__:
+                self._leave_environ()
             if app_ctx is not None:
                 app_ctx.pop(exc)
         if current is not self:
             raise AssertionError(f"Popped a request context that was not the current one: {current!r}, not {self!r}.")
 
+    def push_quietly(self) -> None:
+        """Do what `push` does when no context is current, nobody is to be told, and the session opens late."""
+        app_ctx = AppContext(self.app)
+        app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
+        self._cv_tokens.append((_cv_request.set(self), app_ctx))
+
     def pop_quietly(self) -> None:
         """Do what `pop` does when there is nothing to tear down, nobody to tell, and this context is current."""
-        self.request.close()
+        request = self.request
+        request.close()
         token, app_ctx = self._cv_tokens.pop()
         _cv_request.reset(token)
-        if not self._cv_tokens:
-            self._forget_in_environ()
+        if "environ" in request.__dict__:
+            self._leave_environ()
         if app_ctx is not None:
             _cv_app.reset(app_ctx._cv_tokens.pop())
 
-    def _forget_in_environ(self) -> None:
+    def _leave_environ(self) -> None:
         # The environ outlives the request in servers; a request in it would hold itself alive.
-        environ = self.request.__dict__.get("environ")
-        if environ is not None:
-            environ["werkzeug.request"] = None
+        self.request.environ["werkzeug.request"] = None
 
     def __enter__(self) -> Self:
         self.push()

@@ -11,7 +11,9 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from .ctx import AppContext, RequestContext, opens_late
+from werkzeug.http import HTTP_STATUS_CODES
+
+from .ctx import RequestContext, opens_late
 from .environ import environ_of
 from .globals import _cv_app, _cv_request
 from .json.provider import DefaultJSONProvider
@@ -56,6 +58,10 @@ _making_of = attrgetter("__init__", "default_mimetype", "default_status")
 _sending_of = attrgetter("__call__", "get_wsgi_response", "get_wsgi_headers", "get_app_iter")
 # Fields that Werkzeug makes absolute with the help of the request.
 _RESOLVED = ("location", "content-location")
+# Status lines as Response has them, of all statuses that go with content.
+_STATUS_OF_CONTENT = {
+    code: Response(status=code).status for code in HTTP_STATUS_CODES if code >= 200 and code not in (204, 304)
+}
 _STOCK_MAKING, _STOCK_SENDING = _making_of(Response), _sending_of(Response)
 
 
@@ -93,16 +99,12 @@ class FastPath:
     def handle(self, head: RequestHead) -> ResponseMessage:
         """Answer a request that `match` found a route for, as `Flask.wsgi_app` would."""
         app = self.app
-        request = app.request_class.of_head(head, head.route.rule, head.arguments)
-        request.json_module = app.json
-        ctx = RequestContext.of_native(app, request)
+        ctx = RequestContext.of_native(app, app.request_class.of_head(head))
         error: BaseException | None = None
         if appcontext_pushed.receivers or _cv_app.get(None) is not None or not opens_late(app.session_interface):
             ctx.push()
         else:
-            app_ctx = AppContext(app)
-            app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
-            ctx._cv_tokens.append((_cv_request.set(ctx), app_ctx))
+            ctx.push_quietly()
         try:
             try:
                 return self._answer(ctx, head)
@@ -146,7 +148,13 @@ class FastPath:
                 rv = route.call(**head.arguments)  # type: ignore[misc, arg-type]
         except Exception as e:
             rv = app.handle_user_exception(e)
-        if not app.after_request_funcs and not request_finished.receivers and not ctx.has_work_left():
+        if (
+            not app.after_request_funcs
+            and not request_finished.receivers
+            and ctx._after_request_functions is None
+            and ctx._opened_session is None
+            and (not app.config["SECRET_KEY"] or not ctx.may_be_permanent())
+        ):
             message = self._plain_message(rv, head)
             if message is not None:
                 return message
@@ -164,12 +172,16 @@ class FastPath:
         kind = type(rv)
         if kind is Response:
             return self._message(rv, head)
+        status = "200 OK"
+        if kind is tuple and len(rv) == 2 and type(rv[1]) is int and rv[1] in _STATUS_OF_CONTENT:
+            rv, status = rv[0], _STATUS_OF_CONTENT[rv[1]]
+            kind = type(rv)
         if kind is str:
-            return ResponseMessage("200 OK", self._lines(Response.default_mimetype), rv.encode())
+            return ResponseMessage(status, self._lines(Response.default_mimetype), rv.encode())
         if kind is dict or kind is list:
             provider = app.json
             if type(provider) is DefaultJSONProvider:
-                return ResponseMessage("200 OK", self._lines(provider.mimetype), provider.dumps_bytes(rv))
+                return ResponseMessage(status, self._lines(provider.mimetype), provider.dumps_bytes(rv))
         return None
 
     def _lines(self, mimetype: str | None) -> bytes:

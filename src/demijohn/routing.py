@@ -216,7 +216,15 @@ def _walk(node: _Node, segments: list[str], at: int, values: list[str]) -> _Foun
 
     What was found leaves its variable parts in `values`.
     """
-    if at == len(segments):
+    end = len(segments)
+    # As long as there is one way to go, there is nothing to step back to.
+    while at < end and not node.dynamic and segments[at]:
+        below = node.static.get(segments[at])
+        if below is None:
+            return None
+        node = below
+        at += 1
+    if at == end:
         return node.found
     segment = segments[at]
     below = node.static.get(segment)
@@ -235,12 +243,12 @@ def _walk(node: _Node, segments: list[str], at: int, values: list[str]) -> _Foun
             if match is None:
                 continue
             values.extend(match.groups())
-        found = _walk(branch.below, segments, len(segments) if branch.takes_all else at + 1, values)
+        found = _walk(branch.below, segments, end if branch.takes_all else at + 1, values)
         if found is not None:
             return found
         del values[known:]
     # A slash too many: the map knows which rules forgive it.
-    return _ASK_THE_MAP if segment == "" and at == len(segments) - 1 and node.found is not None else None
+    return _ASK_THE_MAP if segment == "" and at == end - 1 and node.found is not None else None
 
 
 def _fixed_paths(node: _Node, above: tuple[str, ...]) -> Iterator[tuple[bytes, Route]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast, overload
+from urllib.parse import parse_qsl
 
-from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict
+from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
@@ -103,12 +104,12 @@ class Request(RequestBase):
             environ["werkzeug.request"] = self
 
     @classmethod
-    def of_head(cls, head: RequestHead, url_rule: Rule, view_args: dict[str, Any] | None) -> Self:
+    def of_head(cls, head: RequestHead) -> Self:
         """Make the request of a head that has its route. Only for classes that keep this class's constructor."""
         self = cls.__new__(cls)
         self._head = head
-        self.url_rule = url_rule
-        self.view_args = view_args
+        self.url_rule = head.route.rule
+        self.view_args = head.arguments
         return self
 
     # -- computed when asked for, from the head when there is no environ yet -----------------------
@@ -176,6 +177,22 @@ class Request(RequestBase):
         if self._head is not None:
             return any(field == b"cookie" and name.encode() in value for field, value in self._head.fields)
         return name in self.environ.get("HTTP_COOKIE", "")
+
+    # -- the query --------------------------------------------------------------------------------
+
+    if not TYPE_CHECKING:  # Werkzeug declares it as its own kind of cached property.
+
+        @lazy
+        def args(self) -> MultiDict[str, str]:
+            """The parameters of the query, the first value of a name under `[...]`, all of them by `getlist`."""
+            query = self.query_string
+            # bench/request_args.py: 2.2 us where Werkzeug's way takes 5.8, for one parameter without escapes.
+            if b"%" in query or b"+" in query:
+                pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="werkzeug.url_quote")
+            else:
+                split = [pair.partition("=") for pair in query.decode().split("&")]
+                pairs = [(name, value) for name, equals, value in split if name or equals]
+            return self.parameter_storage_class(pairs)
 
     # -- limits: the request's own, else the application's ----------------------------------------
 

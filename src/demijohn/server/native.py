@@ -15,11 +15,12 @@ class NativeGateway:
     """
 
     def __init__(self, application: NativeApplication) -> None:
-        self._application = application
+        self._native_match = application.native_match
+        self._native_handle = application.native_handle
         self._wsgi = WSGIGateway(application)  # type: ignore[arg-type]  # it is callable too, see NativeApplication
 
     def match(self, head: RequestHead) -> Route:
-        route = self._application.native_match(head)
+        route = self._native_match(head)
         if route is None:
             route = head.route = self._wsgi.match(head)
         return route
@@ -28,6 +29,6 @@ class NativeGateway:
         if type(head.route) is WSGIRoute:
             return self._wsgi.handle(head)
         try:
-            return self._application.native_handle(head)
+            return self._native_handle(head)
         except BaseException:  # SystemExit too: a view's exit code is no verdict on the server
             return internal_error(head)
