@@ -71,9 +71,9 @@ def _stream(parts: Iterator[AnyStr], app_context: AppContext, request_context: R
     # The application's first, or pushing the request's would push another one of its own.
     with app_context, request_context:
         try:
-            yield from parts
+            for part in parts:  # noqa: UP028 - `yield from` would close it too, so twice
+                yield part
         finally:
-            # `yield from` closes a generator; other iterators too have clean-up in `close`.
             if hasattr(parts, "close"):
                 parts.close()
 
@@ -198,7 +198,7 @@ def send_file(
     max_age: the seconds that clients may keep it, or a function from its path to them; by default
         `current_app.get_send_file_max_age`.
 
-    Raises FileNotFoundError, and ValueError for a file object without anything to tell its type by.
+    Raises FileNotFoundError, and TypeError for a file object without anything to tell its type by.
     """
     return werkzeug.utils.send_file(  # type: ignore[return-value]
         **_prepare_send_file_kwargs(
