@@ -65,7 +65,7 @@ def only(http: Connection) -> RequestHead:
     return head
 
 
-# -- requests that are fine -----------------------------------------------------------------------------
+# -- requests that are fine ----------------------------------------------------------------------------------
 
 FINE = {
     "a request": (get(), [("GET", b"/", (1, 1), b"")]),
@@ -142,7 +142,7 @@ def test_trailers_do_not_become_fields() -> None:
     assert head.field(b"x-admin") is None
 
 
-# -- requests that are not ---------------------------------------------------------------------------------
+# -- requests that are not -----------------------------------------------------------------------------------
 
 MALFORMED = {
     "no Host": (get(fields=b""), 400),
@@ -232,7 +232,7 @@ def test_good_requests_before_a_malformed_one_are_answered_and_nothing_after_it(
     assert len(http.events) == 2
 
 
-# -- limits ----------------------------------------------------------------------------------------------------
+# -- limits --------------------------------------------------------------------------------------------------
 
 SMALL = {
     "limit_request_line": 100,
@@ -293,7 +293,7 @@ def test_small_chunks_are_no_offence() -> None:
     assert only(http).content == b"x" * 20001
 
 
-# -- content -----------------------------------------------------------------------------------------------------
+# -- content -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 30])
@@ -360,7 +360,7 @@ def test_a_begun_request_after_a_complete_one_is_noticed() -> None:
     assert not received(get()).in_message
 
 
-# -- Expect --------------------------------------------------------------------------------------------------------
+# -- Expect --------------------------------------------------------------------------------------------------
 
 EXPECT = b"Expect: 100-continue\r\n"
 
@@ -399,7 +399,7 @@ def test_a_request_can_be_answered_without_the_content_it_offers() -> None:
     assert b"\r\nConnection: close\r\n" in http.respond(head, ResponseMessage("404 Not Found", b"", b""))
 
 
-# -- for every input -------------------------------------------------------------------------------------------------
+# -- for every input -----------------------------------------------------------------------------------------
 
 valid_messages = st.sampled_from([data for data, _ in FINE.values()])
 any_messages = st.sampled_from([data for data, _ in [*FINE.values(), *MALFORMED.values()]])
@@ -453,7 +453,7 @@ def test_no_input_raises(pieces: list[bytes]) -> None:
         assert http.respond_to_error(error).startswith(b"HTTP/1.1 %d " % error.status)
 
 
-# -- answers -----------------------------------------------------------------------------------------------------------
+# -- answers -------------------------------------------------------------------------------------------------
 
 OK = "200 OK"
 TYPE = b"Content-Type: text/plain\r\n"

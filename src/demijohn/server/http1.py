@@ -294,6 +294,15 @@ class Connection:
             self._spool.close()
             self._spool = None
 
+    def end(self) -> None:
+        """Let what is in hand be the last; requests that have come after it are dropped."""
+        self.persistent = False
+        self.discard()
+        for event in self.events:
+            if isinstance(event, RequestHead) and event.spool is not None:
+                event.spool.close()
+        self.events.clear()
+
     @property
     def received_content_bytes(self) -> int | None:
         """How much content of the unfinished request has arrived; None when its head has not."""
@@ -587,11 +596,6 @@ class Connection:
                 content or b"",
             )
         )
-
-    def end(self) -> None:
-        """Let the answer in hand be the last; requests that came after it are dropped."""
-        self.persistent = False
-        self.events.clear()
 
     def respond_to_error(self, error: ProtocolError) -> bytes:
         """Return the answer to a request that was refused. It is the connection's last."""

@@ -26,8 +26,6 @@ Job = TypeVar("Job")
 # surprise so delays the others by at most the sum of the two.
 _WATCH_S = 0.004
 _STUCK_S = 0.003
-# The watch wakes at least this often when nothing happens at all.
-_IDLE_WATCH_S = 1.0
 
 
 class Member:
@@ -172,8 +170,10 @@ class Team(Generic[Job]):
         with contextlib.suppress(RuntimeError):  # somebody else was first
             self._watch_wake.release()
 
-    def watch(self) -> None:
+    def watch(self, longest_s: float) -> None:
         """Sleep until it is time to look again, look, and depose a leader that is stuck in a view.
+
+        Comes back within `longest_s` when nothing happens at all.
 
         While the leader waits for events there is nothing to watch, and the watch sleeps until there are. It says
         that it sleeps before it looks whether the leader polls, and the leader says that it no longer polls before
@@ -182,7 +182,7 @@ class Team(Generic[Job]):
         self._watch_sleeps = True
         leader = self._polling
         if leader is not None and leader is self.leader:
-            self._watch_wake.acquire(timeout=_IDLE_WATCH_S)
+            self._watch_wake.acquire(timeout=longest_s)
             self._watch_sleeps = False
         else:
             self._watch_sleeps = False

@@ -42,7 +42,7 @@ from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseM
 from ..typing import Gateway, Route
 from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
 from .leadership import Member, Team
-from .poller import READ, WRITE, new_poller
+from .poller import READ, WRITE, Poller, new_poller
 from .settings import Settings
 
 log = logging.getLogger("demijohn.server")
@@ -64,7 +64,9 @@ _BUSY_PAUSE_S = 0.002
 _NO_DESCRIPTORS_PAUSE_S = 0.1
 # At the limit of descriptors, connections idle for longer than this are closed first.
 _SHED_IDLE_S = 1.0
+# How often signs of life are given: while there are requests, and while there are none.
 _BEAT_S = 0.25
+_IDLE_BEAT_S = 1.0
 # After a fault that may come again at once, so that the log is not all there is.
 _FAULT_PAUSE_S = 0.1
 
@@ -164,6 +166,7 @@ class Engine:
         *,
         on_request: OnRequest | None = None,
         slot: Heartbeat | None = None,
+        poller: Poller | None = None,
     ) -> None:
         """Draining closes the listeners, in this process. `slot` is where to show signs of life."""
         self._settings = settings
@@ -182,7 +185,7 @@ class Engine:
         self._ready: deque[tuple[int, int]] = deque()
         self._lock = threading.Lock()
         self._keep_alive_s = settings.keep_alive_s
-        self._poller = new_poller()
+        self._poller = poller or new_poller()
         self._woken, self._wake = os.pipe()
         for fd in (self._woken, self._wake):
             os.set_blocking(fd, False)
@@ -213,8 +216,10 @@ class Engine:
         self._set_accepting(True)
         self._team.start()
         beat_at = 0.0
+        now = monotonic()
         while not self._finished:
-            self._team.watch()
+            until_given_up = _IDLE_BEAT_S if self._drain_deadline is None else max(0.0, self._drain_deadline - now)
+            self._team.watch(min(_IDLE_BEAT_S, until_given_up))
             now = monotonic()
             if now >= beat_at:
                 beat_at = now + _BEAT_S
@@ -240,11 +245,18 @@ class Engine:
 
         May be called from a signal handler: it takes no lock.
         """
+        if self._finished or self._drain_asked:
+            return
         self._drain_asked = True
-        if self._drain_deadline is None:
-            self._drain_deadline = monotonic() + self._settings.graceful_timeout_s
+        self._heads.drain()
+        self._drain_deadline = monotonic() + self._settings.graceful_timeout_s
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        """Let the leader and the watch look around."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake, b"\0")
+        self._team.wake_watch()
 
     def _show_life(self) -> None:
         if self._slot is not None:
@@ -266,8 +278,7 @@ class Engine:
     def _finish(self) -> None:
         self._finished = True
         self._team.stop()
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake, b"\0")
+        self._wake_up()
 
     # -- the leader ----------------------------------------------------------------------------------
 
@@ -285,8 +296,9 @@ class Engine:
         ready = self._ready
         team = self._team
         if not ready:
-            if self._accept_again_at is not None:
-                timeout_s = min(timeout_s, max(0.0, self._accept_again_at - monotonic()))
+            accept_again_at = self._accept_again_at
+            if accept_again_at is not None:
+                timeout_s = min(timeout_s, max(0.0, accept_again_at - monotonic()))
             team.before_poll(member)
             ready.extend(self._poller.poll(timeout_s))
             team.after_poll()
@@ -416,9 +428,9 @@ class Engine:
             if not client.disarmed:
                 self._poller.unregister(client.fd)
             client.sock.close()
-        client.http.discard()
+        client.http.end()
         if client.answer is not None:
-            self._close_content(client.answer.message)
+            self._close_content(client.answer.head, client.answer.message)
             client.answer = None
         if self._drain_asked:
             self._finish_if_drained()
@@ -492,7 +504,6 @@ class Engine:
         if self._drain_begun:
             return
         self._drain_begun = True
-        self._heads.drain()
         self._set_accepting(False)
         for listener in self._listeners.values():
             self._accept(listener, sys.maxsize)
@@ -662,6 +673,7 @@ class Engine:
             sent = 0
         except OSError:
             member.since = 0.0
+            client.answer = _Answer(head, message, route, begun)
             self._close(client)  # the peer is gone
             return False
         now = monotonic()
@@ -673,6 +685,8 @@ class Engine:
             client.unsent = memoryview(data)[sent:]
             self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
             return False
+        if head.spool is not None:
+            head.spool.close()
         member.answered += 1
         client.deadline = now + self._keep_alive_s
         client.state = _IDLE
@@ -700,7 +714,7 @@ class Engine:
                 # With the first part, so that one packet carries both, and a failure can still be answered as one.
                 data += _next_part(answer, framing)
         except Exception as error:
-            self._close_content(answer.message)
+            self._close_content(answer.head, answer.message)
             answer.message = _failure(answer.head, error)
             answer.parts = None
             data = client.http.respond(answer.head, answer.message)
@@ -716,7 +730,7 @@ class Engine:
             done = self._transmit(client, answer)
             if done:
                 client.answer = None
-                self._close_content(answer.message)
+                self._close_content(answer.head, answer.message)
         except _Truncated as error:
             log.error(
                 "The answer to %s %s was cut off: %s",
@@ -789,7 +803,10 @@ class Engine:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close(client)
 
-    def _close_content(self, message: ResponseMessage) -> None:
+    def _close_content(self, head: RequestHead, message: ResponseMessage) -> None:
+        """Close the content of an answer, and of its request, which the one may have been made of."""
+        if head.spool is not None:
+            head.spool.close()
         close, message.close = message.close, None
         if close is not None:
             try:
