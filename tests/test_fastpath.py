@@ -167,7 +167,7 @@ def build(deed: str, hooks: list[str], on_blueprint: bool, overrides: list[str],
         Changed.process_response = lambda self, r: _marked(Flask.process_response(self, r), "processed")  # type: ignore[method-assign]
     if "ensure_sync" in overrides:
         Changed.ensure_sync = lambda self, f: f  # type: ignore[method-assign]
-    app = Changed("app")
+    app = Changed("quiet")
     app.logger.disabled = True
     if secret:
         app.secret_key = "for tests"
@@ -254,7 +254,7 @@ def without_content(answer: Answer, method: str) -> Answer:
 
 
 def hello() -> Flask:
-    app = Flask("app")
+    app = Flask("quiet")
     app.add_url_rule("/", "hello", lambda: "hello")
     return app
 
