@@ -14,7 +14,7 @@ message typing environ signals globals config logging
 json.provider json json.tag
 wrappers sessions routing views helpers templating ctx commands scaffold blueprints fastpath app testing
 jsonrpc.protocol jsonrpc.encoding jsonrpc.hints jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse jsonrpc.endpoint jsonrpc
-server.settings server.log server.slots server.sockets server.http1 server.websocket server.proxy server.accesslog
+server.settings server.log server.pidfile server.slots server.sockets server.http1 server.websocket server.proxy server.accesslog
 server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership server.loop
 server.worker server.reload server.arbiter server
 container.dockerfile container.kubernetes container

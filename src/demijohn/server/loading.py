@@ -11,6 +11,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from ..typing import Gateway
+from .log import log
 from .native import NativeGateway
 from .wsgi import WSGIGateway
 
@@ -31,7 +32,11 @@ class LoadError(Exception):
 
 def load_gateway(target: str) -> Gateway:
     """Import the application `target` names, and return how the server reaches it. Raises LoadError."""
-    return gateway_of(load(target), target)
+    try:
+        return gateway_of(load(target), target)
+    finally:
+        # `logging.config.dictConfig`, as Django and many others call it, switches off the loggers that are there.
+        log.disabled = False
 
 
 def gateway_of(application: Any, target: str) -> Gateway:

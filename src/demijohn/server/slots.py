@@ -40,42 +40,39 @@ class _Cell:
 class Slot:
     """The row of one worker."""
 
-    __slots__ = ("_row",)
+    __slots__ = ("_row", "number")
 
     pid = _Cell(0)
     state = _Cell(1)
     heartbeat_ns = _Cell(2)  # time.monotonic_ns(), which is the same clock in all processes
     requests = _Cell(3)  # answered so far
 
-    def __init__(self, row: memoryview) -> None:
+    def __init__(self, row: memoryview, number: int) -> None:
         self._row = row
+        self.number = number
 
     def beat(self) -> None:
         """Say that this worker is alive and its interpreter runs."""
-        self._row[2] = time.monotonic_ns()
-
-    def clear(self) -> None:
-        """Make the row ready for the next worker."""
-        for index in range(_ROW_CELLS):
-            self._row[index] = 0
+        self.heartbeat_ns = time.monotonic_ns()
 
 
 class SlotTable:
     """The rows of all workers. Only the arbiter takes and returns them."""
 
     def __init__(self, capacity: int) -> None:
-        self._memory = mmap.mmap(-1, capacity * _ROW_CELLS * _CELL_BYTES)
-        cells = memoryview(self._memory).cast("q")
-        self._free = [Slot(cells[start : start + _ROW_CELLS]) for start in range(0, len(cells), _ROW_CELLS)]
+        self._cells = memoryview(mmap.mmap(-1, capacity * _ROW_CELLS * _CELL_BYTES)).cast("q")
+        self._free = set(range(capacity))
 
     def take(self) -> Slot | None:
-        """Return a cleared row, or None when all are in use."""
+        """Return a row of zeros, or None when all are in use."""
         if not self._free:
             return None
-        slot = self._free.pop(0)
-        slot.clear()
-        return slot
+        number = min(self._free)  # so that few pages are touched
+        self._free.remove(number)
+        row = self._cells[number * _ROW_CELLS : (number + 1) * _ROW_CELLS]
+        row[:] = memoryview(bytes(len(row) * _CELL_BYTES)).cast("q")
+        return Slot(row, number)
 
     def release(self, slot: Slot) -> None:
         """Give the row of a worker that is gone back."""
-        self._free.append(slot)
+        self._free.add(slot.number)

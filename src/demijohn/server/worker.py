@@ -20,6 +20,7 @@ from .slots import Slot, State
 from .sockets import Listener
 
 BOOT_FAILED = 3  # gunicorn's exit status for it
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class Worker:
@@ -49,8 +50,8 @@ class Worker:
 
     def take_signals(self) -> None:
         """Answer to signals as a worker does that has nothing in flight yet."""
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(signum, _leave)
+        for signum in STOPS:
+            signal.signal(signum, leave)
         signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
         # A worker that hangs in C gets SIGABRT, one with a bug in C meets SIGSEGV: both then say where they were.
         faulthandler.enable(self._logs.error.fd, all_threads=True)
@@ -66,6 +67,7 @@ class Worker:
         engine = self._engine(gateway)
         self._enter(State.READY)
         engine.run()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # There is nothing left to drain.
         log.info("Worker exiting (pid: %d)", os.getpid())
         return 0
 
@@ -115,7 +117,10 @@ def log_load_error(error: LoadError) -> None:
     log.error("%s", "\n".join(filter(None, [str(error), error.code_traceback])))
 
 
-def _leave(signum: int, frame: FrameType | None) -> NoReturn:
+def leave(signum: int, frame: FrameType | None) -> NoReturn:
+    """Handle a signal by ending the process in order, but without waiting for requests."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)  # A second one must not break off what runs at the exit.
     raise SystemExit(0)
 
 
