@@ -285,6 +285,19 @@ def test_a_stop_during_the_boot_of_a_worker_is_no_failure(serve, gate, tmp_path:
     assert server.wait() == 0
 
 
+def test_a_second_sigint_ends_what_does_not_stop(serve, tmp_path: Path, process_is_gone) -> None:
+    code = "\nimport atexit, time\natexit.register(lambda: print('leaving', flush=True) or time.sleep(600))\n"
+    (tmp_path / "shop.py").write_text(APP.replace("{answer}", "x") + code)
+    server = serve("shop:app", cwd=tmp_path)
+    (worker,) = server.wait_until_ready()
+    server.send_signal(signal.SIGINT)
+    server.wait_for("leaving")
+    server.send_signal(signal.SIGINT)
+    assert server.wait() == 0
+    process_is_gone(worker)
+    assert "did not stop in time and is killed" in server.log
+
+
 def test_workers_stop_when_their_arbiter_was_killed(serve, process_is_gone) -> None:
     server = serve("plain:application", "-w", "2")
     workers = server.wait_until_ready(workers=2)
@@ -478,6 +491,16 @@ def test_a_worker_that_cannot_be_replaced_is_tried_again(serve, shop) -> None:
     assert server.get("/").text == "repaired"
 
 
+def test_a_worker_that_takes_long_to_boot_is_told_and_left_alone(serve, gate, tmp_path: Path) -> None:
+    code = f"import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect({str(gate.path)!r})\ns.recv(1)\n"
+    (tmp_path / "shop.py").write_text(code + APP.replace("{answer}", "x"))
+    server = serve("shop:app", "--timeout", "0.5", cwd=tmp_path)
+    gate.wait_for_view()
+    pid = int(server.wait_for(r"Worker \(pid:(\d+)\) has been booting for")[1])
+    gate.open()
+    assert server.wait_for_worker() == pid
+
+
 def test_a_reload_gets_past_a_worker_that_hangs_while_it_boots(serve, shop, gate) -> None:
     directory = shop("old")
     server = serve("shop:app", cwd=directory)
@@ -558,6 +581,16 @@ def test_sigusr1_goes_on_in_a_new_file(serve, tmp_path: Path) -> None:
     assert server.wait() == 0
     assert "Stopped" in errors.read_text()
     assert "Listening at" in errors.with_suffix(".1").read_text()
+
+
+def test_an_application_that_configures_logging_does_not_silence_the_server(serve, tmp_path: Path) -> None:
+    code = "\nimport logging.config\nlogging.config.dictConfig({'version': 1})  # switches other loggers off\n"
+    (tmp_path / "shop.py").write_text(APP.replace("{answer}", "x") + code)
+    server = serve("shop:app", cwd=tmp_path)
+    (pid,) = server.wait_until_ready()
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert f"Worker exiting (pid: {pid})" in server.log
 
 
 def test_a_log_file_that_cannot_be_opened_stops_the_start(serve) -> None:

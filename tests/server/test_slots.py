@@ -1,0 +1,61 @@
+"""Rows of shared memory: what one process writes, the others read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from demijohn.server.slots import SlotTable, State
+
+
+# In a process of its own: this one may have threads, and forking with threads is asking for trouble.
+FORKED = """
+import os, time
+from demijohn.server.slots import SlotTable, State
+slot = SlotTable(4).take()
+pid = os.fork()
+if pid == 0:
+    slot.pid, slot.state, slot.requests = os.getpid(), State.READY, 2**40
+    slot.beat()
+    os._exit(0)
+os.waitpid(pid, 0)
+assert (slot.pid, slot.state, slot.requests) == (pid, State.READY, 2**40)
+assert 0 < slot.heartbeat_ns <= time.monotonic_ns()
+"""
+
+
+def test_what_a_worker_writes_its_parent_reads() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], check=True)
+
+
+def test_a_row_is_empty_for_the_next_worker() -> None:
+    table = SlotTable(1)
+    slot = table.take()
+    assert slot is not None
+    slot.requests = 7
+    table.release(slot)
+    again = table.take()
+    assert again is not None
+    assert (again.requests, again.state) == (0, State.BOOTING)
+
+
+def test_rows_do_not_touch_each_other() -> None:
+    table = SlotTable(3)
+    slots = [table.take() for _ in range(3)]
+    for number, slot in enumerate(slots):
+        assert slot is not None
+        slot.requests = number + 1
+    assert [slot.requests for slot in slots if slot] == [1, 2, 3]
+    assert table.take() is None
+
+
+def test_the_row_given_back_is_the_next_taken() -> None:
+    table = SlotTable(3)
+    first, second = table.take(), table.take()
+    assert first is not None
+    assert second is not None
+    table.release(first)
+    third = table.take()
+    assert third is not None
+    third.requests = 5
+    assert second.requests == 0
