@@ -7,7 +7,6 @@ import sys
 
 from demijohn.server.slots import SlotTable, State
 
-
 # In a process of its own: this one may have threads, and forking with threads is asking for trouble.
 FORKED = """
 import os, time
