@@ -117,5 +117,7 @@ def _plain(value: Any) -> Any:
 def _key(key: Any) -> str:
     if isinstance(key, str):
         return str(key)
+    if type(key) is int:
+        return str(key)
     ((text, _),) = orjson.loads(orjson.dumps({key: 0}, option=orjson.OPT_NON_STR_KEYS)).items()
     return str(text)

@@ -89,6 +89,11 @@ def checkable(hint: Hint) -> Hint:
 
 
 _SCALARS = (str, int, float, bool)
+# msgspec names the format only where a time zone is asked for; the page and clients want to know it always.
+_FORMATTED: dict[t.Any, t.Any] = {
+    datetime: t.Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})],
+    time: t.Annotated[time, msgspec.Meta(extra_json_schema={"format": "time"})],
+}
 _CONTAINERS: dict[t.Any, t.Any] = {
     **dict.fromkeys((cabc.Sequence, cabc.MutableSequence, cabc.Collection, cabc.Container, cabc.Reversible), list),
     **dict.fromkeys((cabc.Set, cabc.MutableSet), set),
@@ -214,7 +219,9 @@ class _Reader(_Compiler):
         return self.container(list, arguments[:1])
 
     def class_(self, cls: type, hint: Hint, arguments: tuple[t.Any, ...]) -> Hint:
-        if cls in _SCALARS or cls in (Decimal, UUID, datetime, date, time, timedelta):
+        if cls in _FORMATTED:
+            return _FORMATTED[cls]
+        if cls in _SCALARS or cls in (Decimal, UUID, date, timedelta):
             return cls
         if cls in _BYTES:
             return _text_bytes(cls)
@@ -382,8 +389,8 @@ _BUFFER = getattr(cabc, "Buffer", None)  # since Python 3.12
 _BYTES = (bytes, bytearray, memoryview, _BUFFER)
 _COUNTED = _made_of(dict, lambda cls, value: cls(value))
 _READERS: list[tuple[t.Any, t.Callable[..., Hint]]] = [
+    (Enum, _enum),  # before numbers, which an IntEnum is one of
     (numbers.Number, _number),
-    (Enum, _enum),
     (pathlib.PurePath, _path),
     (collections.deque, _made_of(list, lambda cls, value: cls(value))),
     (collections.defaultdict, _made_of(dict, lambda cls, value: cls(None, value))),
@@ -564,6 +571,12 @@ _WORDS = {
     "null": "null",
     "array": "an array",
     "object": "an object",
+    "date": "a date",
+    "datetime": "a date and time",
+    "time": "a time",
+    "duration": "a duration",
+    "uuid": "a UUID",
+    "decimal": "a decimal number",
 }
 _FORMATS = {
     "Invalid UUID": "a UUID",
