@@ -10,9 +10,9 @@ SRC = Path(__file__).parents[1] / "src" / "demijohn"
 
 # In reading order: a module imports only modules named before it.
 FLOORS = """
-message typing environ signals globals config logging
+sparing message typing environ signals globals config logging
 json.provider json json.tag
-wrappers sessions routing views helpers templating ctx commands scaffold blueprints fastpath app testing
+helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app testing
 jsonrpc.protocol jsonrpc.encoding jsonrpc.hints jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse jsonrpc.endpoint jsonrpc
 server.settings server.log server.pidfile server.slots server.sockets server.http1 server.websocket server.proxy server.accesslog
 server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership server.loop

@@ -111,3 +111,38 @@ assert b"hello" in app({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME"
 print(*sorted({"jinja2", "click", "orjson", "asyncio", "werkzeug.debug"} & set(sys.modules)))
 """
     assert run(code) == ""
+
+
+def test_werkzeugs_server_and_client_are_imported_only_when_asked_for() -> None:
+    code = """
+import sys
+from demijohn import Flask
+app = Flask("app")
+heavy = {"werkzeug.serving", "werkzeug.test", "http.server", "http.client", "ssl"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+import werkzeug
+assert werkzeug.exceptions.NotFound.code == 404
+from werkzeug import Client, Request
+assert "werkzeug.serving" in sys.modules
+assert Client is werkzeug.test.Client and Request is werkzeug.wrappers.Request
+assert werkzeug.run_simple is werkzeug.serving.run_simple
+try:
+    werkzeug.nonsense
+except AttributeError as error:
+    print(error)
+"""
+    assert run(code) == "module 'werkzeug' has no attribute 'nonsense'"
+
+
+def test_werkzeugs_server_can_be_reached_by_attribute() -> None:
+    code = "import demijohn; demijohn.Flask; import werkzeug; print(werkzeug.serving.run_simple.__name__)"
+    assert run(code) == "run_simple"
+
+
+def test_a_star_import_of_werkzeug_is_complete() -> None:
+    assert run("import demijohn; demijohn.Flask\nfrom werkzeug import *; print(run_simple.__name__)") == "run_simple"
+
+
+def test_werkzeug_is_left_alone_when_it_was_there_first() -> None:
+    code = "import werkzeug, sys, demijohn; demijohn.Flask; print(sys.modules['werkzeug'] is werkzeug)"
+    assert run(code) == "True"

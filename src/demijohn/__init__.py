@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from .wrappers import Request as Request
     from .wrappers import Response as Response
 
-    __version__: str
+__version__ = "0.1.0"
 
 _NAMES = {
     "app": "Flask",
@@ -80,13 +80,12 @@ if not TYPE_CHECKING:  # or type checkers would take any name for good
 
     def __getattr__(name: str) -> Any:
         if name in _MODULE_OF:
+            from .sparing import spare_werkzeug
+
+            spare_werkzeug()
             value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
         elif name in _SUBMODULES:
             value = import_module(f"{__name__}.{name}")
-        elif name == "__version__":
-            from importlib.metadata import version
-
-            value = version("demijohn")
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # Not `globals()[name]`: once demijohn.globals is imported, `globals` here is that module.
@@ -94,4 +93,4 @@ if not TYPE_CHECKING:  # or type checkers would take any name for good
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*vars(modules[__name__]), *__all__, *_SUBMODULES, "__version__"})
+        return sorted({*vars(modules[__name__]), *__all__, *_SUBMODULES})

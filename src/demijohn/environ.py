@@ -6,13 +6,13 @@ import io
 import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
+from . import __version__
 from .message import RequestHead
 
-SERVER_SOFTWARE = f"demijohn/{version('demijohn')}"
+SERVER_SOFTWARE = f"demijohn/{__version__}"
 
 _BLOCK_BYTES = 65536
 
