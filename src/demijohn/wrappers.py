@@ -154,7 +154,7 @@ class Request(RequestBase):
         @lazy
         def query_string(self) -> bytes:
             if self._head is not None and "environ" not in self.__dict__:
-                return self._head.target.partition(b"#")[0].partition(b"?")[2]
+                return self._head.target.partition(b"?")[2]
             return self.environ.get("QUERY_STRING", "").encode("latin-1")
 
         @lazy
