@@ -226,7 +226,7 @@ def test_run_script_serves_hello_and_shows_its_answer(tmp_path: Path, free_port:
     # What is installed already is this environment: pip and the network are not what is tested here.
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    stamp = tmp_path / ".venv" / "installed-run"
+    stamp = tmp_path / ".venv" / "installed-runtime"
     stamp.touch()
     process = subprocess.Popen(
         ["./run"], cwd=tmp_path, env={**os.environ, "PORT": str(free_port)}, stdout=subprocess.PIPE, text=True
