@@ -41,13 +41,14 @@ class Route:
     blueprints: the dotted names of the blueprints around the endpoint, innermost first.
     """
 
-    __slots__ = ("blueprints", "call", "convert", "defaults", "endpoint", "names", "rule", "view", "wall_s")
+    __slots__ = ("blueprints", "call", "conversions", "defaults", "endpoint", "names", "rule", "view", "wall_s")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.endpoint: str = rule.endpoint
         self.names = tuple(rule._converters)
-        self.convert = tuple(_conversion(converter) for converter in rule._converters.values())
+        conversions = ((name, _conversion(converter)) for name, converter in rule._converters.items())
+        self.conversions = tuple((name, convert) for name, convert in conversions if convert is not None)
         self.defaults: dict[str, Any] = dict(rule.defaults or {})
         self.blueprints = tuple(_around(self.endpoint))
         self.view: View | None = None
@@ -56,13 +57,14 @@ class Route:
 
     def arguments(self, values: list[str]) -> Arguments | None:
         """Convert the variable parts of a path; None when one is refused, then this rule is no match."""
-        arguments = {}
+        arguments: Arguments = dict(zip(self.names, values, strict=True))
         try:
-            for name, convert, value in zip(self.names, self.convert, values, strict=True):
-                arguments[name] = value if convert is None else convert(value)
+            for name, convert in self.conversions:
+                arguments[name] = convert(arguments[name])
         except ValueError:  # a ValidationError, or more digits than int() takes
             return None
-        arguments.update(self.defaults)
+        if self.defaults:
+            arguments.update(self.defaults)
         return arguments
 
 
@@ -97,15 +99,17 @@ _Found = Route | _AskTheMap | None
 class _Branch:
     """A variable part: what it fits, and what may follow.
 
-    match: the `match` of its pattern, all of whose groups are arguments; None when any segment that is not empty fits.
+    fits: for the commonest parts, tells whether a segment is one; the segment is then the argument.
+    match: for the others, the `match` of the pattern, all of whose groups are arguments.
     takes_all: whether it is tried on all that is left of the path, as `<path:x>` is.
     """
 
-    __slots__ = ("below", "match", "takes_all")
+    __slots__ = ("below", "fits", "match", "takes_all")
 
     def __init__(self, part: RulePart, below: _Node) -> None:
         pattern = re.compile(part.content)
-        self.match = None if part.content == _ANY_SEGMENT else pattern.match
+        self.fits = _FITS.get(part.content)
+        self.match = pattern.match
         self.takes_all = part.final
         self.below = below
         # Slashes at the end of a <path:x>, and groups of a converter's own, are known to the map alone.
@@ -114,7 +118,11 @@ class _Branch:
             self.below.found = _ASK_THE_MAP
 
 
-_ANY_SEGMENT = r"(?P<__werkzeug_0>[^/]{1,})\Z"  # <x> and <string:x>
+# bench/request_path.py: matching /user/<int:id>/<name> takes 0.5 us less than by the patterns.
+_FITS: dict[str, Callable[[str], bool]] = {
+    r"(?P<__werkzeug_0>[^/]{1,})\Z": bool,  # <x> and <string:x>: not empty
+    r"(?P<__werkzeug_0>\d+)\Z": str.isdecimal,  # <int:x>
+}
 
 
 class _Node:
@@ -234,8 +242,8 @@ def _walk(node: _Node, segments: list[str], at: int, values: list[str]) -> _Foun
             return found
     for branch in node.dynamic:
         known = len(values)
-        if branch.match is None:
-            if not segment:
+        if branch.fits is not None:
+            if not branch.fits(segment):
                 continue
             values.append(segment)
         else:
