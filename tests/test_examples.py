@@ -228,13 +228,15 @@ def test_run_script_serves_hello_and_shows_its_answer(tmp_path: Path, free_port:
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     stamp = tmp_path / ".venv" / "installed-runtime"
     stamp.touch()
-    process = subprocess.Popen(
-        ["./run"], cwd=tmp_path, env={**os.environ, "PORT": str(free_port)}, stdout=subprocess.PIPE, text=True
-    )
+    environment = {**os.environ, "PORT": str(free_port)}
+    process = subprocess.Popen(["./run"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:
         lines = iter(process.stdout.readline, "")
         assert any(line == "Hello, World!\n" for line in lines)
         assert get(f"http://127.0.0.1:{free_port}/") == "Hello, World!"
+        second = subprocess.run(["./run"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+        assert second.returncode == 1
+        assert "Another server answers" in second.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
