@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import decimal
 import json
-import uuid
 import weakref
 from collections.abc import Callable
 from datetime import date
 from enum import Enum
 from functools import cache, cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, AnyStr, cast
+from uuid import UUID
 
 from werkzeug.http import http_date
 
@@ -66,7 +65,9 @@ def _default(o: Any) -> Any:
     """Return what JSON can say in place of `o`; raises TypeError for a type that has no such thing."""
     if isinstance(o, date):
         return http_date(o)
-    if isinstance(o, decimal.Decimal | uuid.UUID):
+    from decimal import Decimal  # here for its cost: 1 ms of every start
+
+    if isinstance(o, Decimal | UUID):
         return str(o)
     if dataclasses.is_dataclass(o) and not isinstance(o, type):
         # One level: the encoder asks again for what is inside. dataclasses.asdict would copy all of it first.
