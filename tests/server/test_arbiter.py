@@ -36,7 +36,7 @@ def shop(tmp_path: Path) -> Callable[[str], Path]:
 
 
 class Customer:
-    """Somebody who asks again and again, on a new connection each time, until told to stop."""
+    """Somebody who asks again and again, on a new connection each time, until told to stop or refused."""
 
     def __init__(self, server: Any) -> None:
         self.texts: list[str] = []
@@ -51,6 +51,8 @@ class Customer:
         while not self._stopped.is_set():
             try:
                 answer = self._server.get("/")
+            except ConnectionRefusedError:
+                return
             except Exception as error:
                 self.failures.append(repr(error))
                 continue
@@ -68,6 +70,9 @@ class Customer:
 
     def leave(self) -> None:
         self._stopped.set()
+        self.wait_until_refused()
+
+    def wait_until_refused(self) -> None:
         self._thread.join(30)
         assert not self._thread.is_alive()
 
@@ -224,6 +229,19 @@ def test_sigterm_lets_the_request_in_flight_finish(serve, gate, in_background) -
     assert (answer.status, answer.text) == (200, "let through")
     assert answer.headers["Connection"] == "close"
     assert server.wait() == 0
+
+
+def test_sigterm_costs_nobody_an_answer(serve) -> None:
+    server = serve("plain:application", "-w", "2")
+    server.wait_until_ready(workers=2)
+    customers = [Customer(server) for _ in range(4)]
+    for customer in customers:
+        customer.wait_for(20)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    for customer in customers:
+        customer.wait_until_refused()
+        assert customer.failures == []
 
 
 def test_after_sigterm_nobody_listens(serve, gate, in_background) -> None:

@@ -71,7 +71,7 @@ def test_a_listener_tells_where_it_can_be_reached(tmp_path: Path) -> None:
             with socket.socket(family) as client:
                 client.connect(where if family == socket.AF_UNIX else ("127.0.0.1", int(where)))
         finally:
-            listener.unlink()
+            listener.turn_newcomers_away()
             listener.close()
 
 
@@ -129,15 +129,15 @@ def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
     assert (tmp_path / "notes").read_text() == "dear diary"
 
 
-def test_unlinking_leaves_the_socket_of_a_successor(tmp_path: Path) -> None:
+def test_the_path_of_a_successor_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     first = open_listener(f"unix:{path}", 1)
     # The name may be reused, the inode number too unless the first socket's file still has it.
     os.rename(path, tmp_path / "old")
     second = open_listener(f"unix:{path}", 1)
-    first.unlink()
+    first.turn_newcomers_away()
     assert path.exists()
-    second.unlink()
+    second.turn_newcomers_away()
     assert not path.exists()
     first.close()
     second.close()
@@ -160,3 +160,32 @@ def test_an_inherited_descriptor_has_to_be_a_stream_socket() -> None:
         pytest.raises(SettingError, match="the descriptor is not a stream socket"),
     ):
         open_listener(f"fd://{inherited.fileno()}", 1)
+
+
+def test_who_waits_is_accepted_after_newcomers_are_turned_away() -> None:
+    listener = open_listener("127.0.0.1:0", 5)
+    with socket.socket() as waiting, socket.socket() as late:
+        waiting.connect(listener.socket.getsockname())
+        listener.turn_newcomers_away()
+        late.setblocking(False)
+        late.connect_ex(listener.socket.getsockname())
+        accepted, peer = listener.socket.accept()
+        with accepted:
+            assert peer == waiting.getsockname()
+            waiting.sendall(b"still served")
+            assert accepted.recv(100) == b"still served"
+        with pytest.raises(BlockingIOError):
+            listener.socket.accept()
+        address = listener.socket.getsockname()
+        listener.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+
+def test_the_owner_of_an_inherited_descriptor_goes_on_getting_newcomers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        listener = open_listener(f"fd://{inherited.fileno()}", 5)
+        listener.turn_newcomers_away()
+        listener.close()
+        with socket.create_connection(inherited.getsockname()):
+            inherited.accept()[0].close()

@@ -348,7 +348,7 @@ class Arbiter:
         if self._exit_status is None:
             self._exit_status = exit_status
             for listener in self._listeners:
-                listener.unlink()
+                listener.turn_newcomers_away()
                 listener.close()
 
     # -- what the dead leave to do ----------------------------------------------------------------

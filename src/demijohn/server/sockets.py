@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .settings import SettingError
 
 _DEFAULT_PORT = 8000
+
+# Classic BPF over the TCP header (socket(7), Linux's networking/filter.rst): load the byte with the flags, and drop the
+# segment when SYN is among them.
+_SO_ATTACH_FILTER = 26
+_DROP_SYN = array.array(
+    "B",
+    b"".join(
+        struct.pack("=HBBI", *instruction)
+        for instruction in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+    ),
+)
 
 
 @dataclass(slots=True)
@@ -21,12 +34,14 @@ class Listener:
 
     address: what the operator wrote for it.
     socket: set not to block.
+    is_ours: this server opened it, so nobody but its workers accepts from it.
     path: of a Unix socket that this server made and has to remove; else None.
     inode: of that path, so that a socket somebody else put there in the meantime is left alone.
     """
 
     address: str
     socket: socket.socket
+    is_ours: bool = True
     path: str | None = None
     inode: int = 0
 
@@ -39,12 +54,25 @@ class Listener:
         host = f"[{name[0]}]" if self.socket.family == socket.AF_INET6 else name[0]
         return f"http://{host}:{name[1]}"
 
+    def turn_newcomers_away(self) -> None:
+        """Let no connection come after those that wait to be accepted; for all processes that hold the socket.
+
+        A worker that finds nobody waiting and closes could otherwise reset one that came in between. A client whose
+        SYN is dropped sends it again, and is refused when the last worker has closed the socket by then. A Unix
+        socket gets none once its path is gone.
+        """
+        self._unlink()
+        if self.is_ours and self.socket.family != socket.AF_UNIX:
+            address, length = _DROP_SYN.buffer_info()
+            program = struct.pack("HP", length // 8, address)
+            with contextlib.suppress(OSError):  # a sandbox may forbid it: then the risk stays
+                self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
     def close(self) -> None:
         """Stop this process from accepting; other processes that hold the socket go on."""
         self.socket.close()
 
-    def unlink(self) -> None:
-        """Remove the path of a Unix socket, so that clients see at once that nobody listens."""
+    def _unlink(self) -> None:
         if self.path is not None:
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(self.path).st_ino == self.inode:
@@ -62,7 +90,7 @@ def open_listeners(addresses: Iterable[str], backlog: int) -> list[Listener]:
         for address in addresses:
             listener = open_listener(address, backlog)
             undo.callback(listener.close)
-            undo.callback(listener.unlink)
+            undo.callback(listener.turn_newcomers_away)
             listeners.append(listener)
         undo.pop_all()
     return listeners
@@ -139,7 +167,7 @@ def _open_unix(address: str, path: str, backlog: int) -> Listener:
     finally:
         os.umask(old_umask)
     sock.setblocking(False)
-    return Listener(address, sock, path, os.stat(path).st_ino)
+    return Listener(address, sock, path=path, inode=os.stat(path).st_ino)
 
 
 def _remove_stale(path: str) -> None:
@@ -169,7 +197,7 @@ def _adopt(address: str, number: str, backlog: int) -> Listener:
         raise OSError(errno.EINVAL, "the descriptor is not a stream socket")
     sock.listen(backlog)
     sock.setblocking(False)
-    return Listener(address, sock)
+    return Listener(address, sock, is_ours=False)
 
 
 def _reason(error: OSError) -> str:
