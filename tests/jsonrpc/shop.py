@@ -1,4 +1,4 @@
-"""An application whose methods take one of each kind of parameter; the page is tried with it."""
+"""An application whose methods take one of each kind of parameter: the browser tests serve it."""
 
 from __future__ import annotations
 
