@@ -60,7 +60,7 @@ def serve(target: str, settings: Settings) -> int:
         log_load_error(error)
         return BOOT_FAILED
     log.info("Listening at: %s (%d)", ", ".join(listener.url for listener in listeners), os.getpid())
-    log.info("Using %d workers with %d threads each", settings.workers, settings.threads)
+    log.info("Using %s with %s each", _counted(settings.workers, "worker"), _counted(settings.threads, "thread"))
     status = Arbiter(load, listeners, settings, logs).run()
     if pid_file is not None:
         pid_file.remove()
@@ -386,10 +386,10 @@ class Arbiter:
             for other in self._children.values():
                 other.generation = self._generation
             log.error(
-                "Reload given up: worker (pid:%d) could not boot: %s. %d workers go on with the code they have",
+                "Reload given up: worker (pid:%d) could not boot: %s. The code that %s serving stays",
                 child.pid,
                 how,
-                len(self._serving()),
+                "1 worker is" if len(self._serving()) == 1 else f"{len(self._serving())} workers are",
             )
         else:
             self._pause_boots(now_s, f"Worker (pid:{child.pid}) could not boot: {how}")
@@ -418,6 +418,10 @@ _NEWS = 0  # what a worker writes to the pipe of the arbiter's signals; no signa
 
 def _noted(signum: int, frame: FrameType | None) -> None:
     """Handle a signal by having its number written to the wakeup pipe, which the interpreter does."""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _how(code: int) -> str:

@@ -256,8 +256,8 @@ class Settings:
         5.0,
         "--keep-alive",
         _seconds(),
-        "How long an idle connection stays open. Behind a proxy or load balancer that reuses connections, make it "
-        "longer than theirs (75 or more), or they meet closed connections.",
+        "How long an idle connection stays open; 0 closes it after each answer. Behind a proxy or load balancer that "
+        "reuses connections, make it longer than theirs (75 or more), or they meet closed connections.",
         unit="s",
         gunicorn="keepalive",
     )
@@ -272,15 +272,16 @@ class Settings:
         30.0,
         "--body-timeout",
         _seconds(0.001),
-        "How long a client may take to send the content of a request, when it is slower than --min-body-rate.",
+        "How long a client may take to send the content of a request, with what --min-body-rate adds to it.",
         unit="s",
     )
     min_body_rate: int = _setting(
         240,
         "--min-body-rate",
         _whole(1),
-        "The rate that keeps an upload alive beyond --body-timeout.",
-        unit="bytes/s",
+        "How much content earns a client one second more than --body-timeout. A faster upload may take as long as it "
+        "needs.",
+        unit="bytes",
     )
     answer_timeout_s: float = _setting(
         60.0,
@@ -335,12 +336,6 @@ class Settings:
         BYTES,
         "Content up to this size is kept in memory; more goes to a temporary file.",
         unit="bytes",
-    )
-    limit_pipelined: int = _setting(
-        16,
-        "--limit-pipelined",
-        _whole(1),
-        "How many requests a client may send ahead on one connection before the server stops reading from it.",
     )
 
     # -- logs
