@@ -486,7 +486,7 @@ def test_new_code_that_does_not_boot_leaves_the_old_serving_and_says_why(serve, 
     (directory / "shop.py").write_text("raise RuntimeError('half written')\n")
     server.send_signal(signal.SIGHUP)
     server.wait_for("Importing shop failed: RuntimeError: half written")
-    server.wait_for(r"Reload given up: .*: it exited with status 3. The code that 2 workers are serving stays")
+    server.wait_for(r"Reload given up: .*: it exited with status 3. The old code stays, with 2 workers")
     customer.wait_for(20)
     shop("repaired")
     server.send_signal(signal.SIGHUP)

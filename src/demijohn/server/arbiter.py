@@ -386,10 +386,10 @@ class Arbiter:
             for other in self._children.values():
                 other.generation = self._generation
             log.error(
-                "Reload given up: worker (pid:%d) could not boot: %s. The code that %s serving stays",
+                "Reload given up: worker (pid:%d) could not boot: %s. The old code stays, with %s",
                 child.pid,
                 how,
-                "1 worker is" if len(self._serving()) == 1 else f"{len(self._serving())} workers are",
+                _counted(len(self._serving()), "worker"),
             )
         else:
             self._pause_boots(now_s, f"Worker (pid:{child.pid}) could not boot: {how}")
