@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .encoding import Unserializable, encode
-from .hints import Hint, MissingHint, Parameters, checkable, convert, explain, hints_of, readable
+from .hints import Hint, MissingHint, Parameters, checkable, converter, explain, hints_of, readable
 from .protocol import InvalidParamsError
 
 RESERVED = "rpc."  # section 4.3 of the specification
@@ -51,6 +51,7 @@ class Method:
             raise TypeError(f"{_place(function)} cannot be the method {name!r}: {error}") from None
         self._checked: Hint = checked
         self._is_checked = checked is not Any
+        self._convert = converter([checked])
 
     def bind(self, params: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return the positional and the keyword arguments that `params` are.
@@ -68,11 +69,11 @@ class Method:
 
     def check(self, result: Any) -> None:
         """Raise WrongResult when `result` does not fit the return hint."""
-        if not self._is_checked or _fits(result, self._checked):
+        if not self._is_checked or self._fits(result):
             return
         # What counts is what goes out: a NumPy integer is no int, but it is written as one.
         try:
-            if _fits(msgspec.json.decode(encode(result)), self._checked):
+            if self._fits(msgspec.json.decode(encode(result))):
                 return
         except Unserializable:
             pass
@@ -80,6 +81,13 @@ class Method:
             f"the method {self.name!r} returned {result!r:.200}, which is no"
             f" {inspect.formatannotation(self.return_hint)}, its return hint"
         )
+
+    def _fits(self, value: Any) -> bool:
+        try:
+            self._convert(value, self._checked)
+        except msgspec.ValidationError:
+            return False
+        return True
 
     @cached_property
     def result_type(self) -> Hint:
@@ -127,14 +135,6 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._methods)
-
-
-def _fits(value: Any, type_: Hint) -> bool:
-    try:
-        convert(value, type_)
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def _hints_of(function: Callable[..., Any]) -> dict[str, Hint]:
