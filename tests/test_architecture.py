@@ -13,13 +13,14 @@ FLOORS = """
 sparing message typing environ signals globals config logging
 json.provider json json.tag
 helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app testing
-jsonrpc.protocol jsonrpc.encoding jsonrpc.hints jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse jsonrpc.endpoint jsonrpc
-server.settings server.log server.pidfile server.slots server.sockets server.http1 server.websocket server.proxy server.accesslog
-server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership server.loop
+jsonrpc.protocol jsonrpc.encoding jsonrpc.hints jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
+jsonrpc.endpoint jsonrpc
+server.settings server.log server.pidfile server.slots server.sockets server.http1 server.websocket server.proxy
+server.accesslog server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership server.loop
 server.worker server.reload server.arbiter server
 container.dockerfile container.kubernetes container
 cli_server cli dropin __main__
-""".split()
+""".split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.
 DEFERRED_UP = {("app", "testing")}
