@@ -9,6 +9,7 @@ import enum
 import io
 import json
 import math
+import struct
 import uuid
 from collections import OrderedDict, namedtuple
 from typing import Any
@@ -167,6 +168,27 @@ def test_a_float_is_spelled_as_python_spells_it(value: float) -> None:
     app = Flask(__name__)
     assert isinstance(app.json, DefaultJSONProvider)
     assert app.json.dumps_bytes([value]) == f"[{json.dumps(value)}]\n".encode()
+
+
+nulls = st.recursive(
+    st.one_of(st.none(), floats, st.integers(), st.booleans(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(st.text(max_size=3), inner, max_size=5)),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(value=nulls)
+@example(value=[None, math.inf])
+@example(value=[None, -math.inf])
+@example(value=[None, -math.nan])
+@example(value=[None, struct.unpack("<d", b"\1\2\3\4\5\6\xf7\xff")[0]])
+@example(value=[None, struct.unpack("<d", b"\1\2\3\4\5\6\xff\x7f")[0]])
+def test_none_and_not_a_number_are_told_apart(value: Any) -> None:
+    app = Flask(__name__)
+    assert isinstance(app.json, DefaultJSONProvider)
+    written = json.dumps({"v": value, "n": None}, sort_keys=True, separators=(",", ":"))
+    assert app.json.dumps_bytes({"v": value, "n": None}) == f"{written}\n".encode()
 
 
 def test_an_enum_is_written_as_its_value_on_every_way(provider: DefaultJSONProvider) -> None:

@@ -8,6 +8,8 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from itsdangerous import URLSafeTimedSerializer
 
 import demijohn
@@ -238,6 +240,20 @@ def test_a_permanent_session_is_renewed_by_every_request(app: Flask) -> None:
     response = client.get("/untouched")
     assert "Set-Cookie" not in response.headers
     assert "Vary" not in response.headers
+
+
+@given(
+    content=st.dictionaries(st.text(), st.one_of(st.text(), st.text().map(lambda text: text * 50), st.integers())),
+    permanent=st.booleans(),
+)
+def test_every_permanent_session_is_renewed(content: dict[str, Any], permanent: bool) -> None:
+    app = Flask(__name__)
+    app.secret_key = "key"
+    app.add_url_rule("/", endpoint="untouched", view_func=lambda: "")
+    client = app.test_client()
+    with client.session_transaction() as opened:
+        opened.update(content, _permanent=permanent)
+    assert ("Set-Cookie" in client.get("/").headers) is permanent
 
 
 def test_vary_keeps_what_the_view_said(app: Flask) -> None:

@@ -313,11 +313,12 @@ class RequestContext:
 
     def may_be_permanent(self) -> bool:
         """Whether the client sent a session that, if permanent, is to be sent again to live on."""
-        config = self.app.config
-        return bool(
-            config["SECRET_KEY"]
-            and config["SESSION_REFRESH_EACH_REQUEST"]
-            and self.request.sends_cookie(self.app.session_interface.get_cookie_name(self.app))
+        app = self.app
+        if not (app.config["SECRET_KEY"] and app.config["SESSION_REFRESH_EACH_REQUEST"]):
+            return False
+        name = app.session_interface.get_cookie_name(app)
+        return self.request.sends_cookie(name) and app.session_interface._may_be_permanent(
+            self.request.cookies.get(name, "")
         )
 
     def after_functions(self) -> list[ft.AfterRequestCallable[Any]]:

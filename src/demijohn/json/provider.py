@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import json
+import marshal
 import weakref
 from collections.abc import Callable
 from datetime import date
@@ -186,6 +187,20 @@ def _orjson_dumps(sort_keys: bool) -> Callable[[Any], bytes]:
     return partial(orjson.dumps, default=_default_of_orjson, option=options)
 
 
+# IEEE 754, least significant byte first: a float that is not finite ends with F0 to FF, then 7F or FF.
+_EXPONENT_BYTES = bytes.maketrans(b"\x7f" + bytes(range(0xF0, 0x100)), b"\xff" * 17)
+
+
+def _is_plain_and_finite(obj: Any) -> bool:
+    """Whether `null` in the text for `obj` can only be None; False on doubt, as for other than plain data."""
+    # bench/json_encode.py: with None in it a dict of 5 takes 1.9 us, 100 dicts 60; written anew 4.1 and 185.
+    try:
+        image = marshal.dumps(obj).translate(_EXPONENT_BYTES)
+    except ValueError:
+        return False
+    return b"\xff\xff" not in image
+
+
 def _orjson_text(obj: Any, sort_keys: bool, ensure_ascii: bool) -> str | None:
     """Return what the standard library would write for `obj`, compact and with `_default`, but sooner; None on doubt.
 
@@ -202,7 +217,7 @@ def _orjson_text(obj: Any, sort_keys: bool, ensure_ascii: bool) -> str | None:
         return None
     text = content.decode()
     # 1e-05 is written 0.00001.
-    if "null" in text or "0.0000" in text:
+    if "0.0000" in text or ("null" in text and not _is_plain_and_finite(obj)):
         return None
     if ensure_ascii:
         if "\x7f" in text:
