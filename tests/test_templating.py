@@ -99,6 +99,19 @@ def test_a_template_imported_without_context_knows_them_too(app: Flask, tmp_path
         assert render_template_string("{% from 'm.html' import m %}{{ m() }}") == "/here Ann"
 
 
+def test_listeners_see_the_request_among_the_variables(app: Flask) -> None:
+    seen: list[set[str]] = []
+
+    def see(sender: Flask, template: Any, context: dict[str, Any]) -> None:
+        seen.append(set(context))
+
+    with app.test_request_context(), template_rendered.connected_to(see, app):
+        render_template_string("", user="Ann")
+    with app.app_context(), template_rendered.connected_to(see, app):
+        render_template_string("")
+    assert seen == [{"g", "request", "user"}, {"g"}]
+
+
 def test_rendering_does_not_count_as_using_the_session(app: Flask) -> None:
     app.add_url_rule("/", view_func=lambda: render_template_string("{{ request.path }}"))
     app.add_url_rule("/used", endpoint="used", view_func=lambda: render_template_string("{{ session.get('a') }}"))

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from . import typing as ft
 from .globals import current_app
-from .helpers import get_root_path, send_from_directory
+from .helpers import _default_template_ctx_processor, get_root_path, send_from_directory
 
 if TYPE_CHECKING:
     import click
@@ -84,7 +84,7 @@ class Scaffold:
         self.after_request_funcs: dict[ft.AppOrBlueprintKey, list[ft.AfterRequestCallable[Any]]] = defaultdict(list)
         self.teardown_request_funcs: dict[ft.AppOrBlueprintKey, list[ft.TeardownCallable]] = defaultdict(list)
         self.template_context_processors: dict[ft.AppOrBlueprintKey, list[ft.TemplateContextProcessorCallable]] = (
-            defaultdict(list)
+            defaultdict(list, {None: [_default_template_ctx_processor]})
         )
         self.url_value_preprocessors: dict[ft.AppOrBlueprintKey, list[ft.URLValuePreprocessorCallable]] = defaultdict(
             list
