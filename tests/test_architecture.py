@@ -12,14 +12,14 @@ SRC = Path(__file__).parents[1] / "src" / "demijohn"
 FLOORS = """
 sparing message typing environ signals globals config logging
 json.provider json json.tag
-helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app testing
+helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app debughelpers testing
 jsonrpc.protocol jsonrpc.encoding jsonrpc.hints jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
 jsonrpc.endpoint jsonrpc
 server.settings server.log server.pidfile server.slots server.sockets server.http1 server.websocket server.proxy
 server.accesslog server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership
 server.loop server.worker server.reload server.arbiter server
 container.dockerfile container.kubernetes container
-cli_server cli dropin __main__
+dropin dropin_site.sitecustomize cli_server cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, ValuesView
 from datetime import timedelta
 from functools import cached_property
 from inspect import iscoroutinefunction
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, TypeVar, cast
 from urllib.parse import quote
 
@@ -62,6 +62,16 @@ T_template_test = TypeVar("T_template_test", bound=ft.TemplateTestCallable)
 
 # RFC 3986 §3.5: what a fragment may hold as it is.
 _FRAGMENT_SAFE = "%!#$&'()*+,/:;=?@"
+
+
+# Werkzeug warns, in the name of the module that calls this, when the host is not below the server name. Warning filters
+# are written for the module of Flask's that would call it.
+_bind_to_environ: Callable[[Map, WSGIEnvironment, str | None, str | None], MapAdapter] = FunctionType(
+    (
+        lambda url_map, environ, server_name, subdomain: url_map.bind_to_environ(environ, server_name, subdomain)
+    ).__code__,
+    {"__name__": "flask.app"},
+)
 
 
 def _seconds_to_timedelta(value: timedelta | int | None) -> timedelta | None:
@@ -524,7 +534,7 @@ class Flask(Scaffold):
                 server_name = None
             elif not self.subdomain_matching:
                 subdomain = self.url_map.default_subdomain or ""
-            return self.url_map.bind_to_environ(request.environ, server_name=server_name, subdomain=subdomain)
+            return _bind_to_environ(self.url_map, request.environ, server_name, subdomain)
         if self.config["SERVER_NAME"] is not None:
             return self.url_map.bind(
                 self.config["SERVER_NAME"],

@@ -646,6 +646,43 @@ def dockerignore_command() -> None:
     click.echo(dockerignore(), nl=False)
 
 
+@click.group("dropin", epilog="\b\nExamples:\n  demijohn dropin enable\n  demijohn dropin status")
+def dropin_group() -> None:
+    """Let 'import flask' mean demijohn in this virtual environment."""
+
+
+@dropin_group.command("enable")
+def dropin_enable_command() -> None:
+    """Import demijohn as Flask, in every interpreter of this environment."""
+    from .dropin import enable
+
+    try:
+        path = enable()
+    except (RuntimeError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Enabled by {path}: 'import flask' means demijohn here. Undo it with 'demijohn dropin disable'.")
+
+
+@dropin_group.command("disable")
+def dropin_disable_command() -> None:
+    """Undo 'enable'."""
+    from .dropin import disable
+
+    try:
+        was_enabled = disable()
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("Disabled." if was_enabled else "It was not enabled here.")
+
+
+@dropin_group.command("status")
+def dropin_status_command() -> None:
+    """Say whether 'import flask' means demijohn in this environment."""
+    from .dropin import is_enabled
+
+    click.echo(f"The drop-in is {'enabled' if is_enabled() else 'not enabled'} in {sys.prefix}.")
+
+
 # -- the command --------------------------------------------------------------------------------
 
 cli = FlaskGroup(
@@ -664,7 +701,7 @@ Examples:
   demijohn image dockerfile > Dockerfile
 """,
 )
-for _command in (serve_command, health_command, image_group):
+for _command in (serve_command, health_command, image_group, dropin_group):
     cli.add_command(_command)
 
 

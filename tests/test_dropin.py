@@ -1,0 +1,152 @@
+"""`import flask` means demijohn: in a program, in what it starts, in a virtual environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+import demijohn
+
+MODULES = [
+    "app", "blueprints", "cli", "config", "ctx", "debughelpers", "globals", "helpers", "json", "json.provider",
+    "json.tag", "logging", "sansio", "sansio.app", "sansio.blueprints", "sansio.scaffold", "sessions", "signals",
+    "templating", "testing", "typing", "views", "wrappers",
+]  # fmt: skip
+
+
+def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ}, timeout=60)
+
+
+def dropin(*arguments: str | Path) -> str:
+    """Run `python -m demijohn.dropin` and return what it prints."""
+    done = run(sys.executable, "-m", "demijohn.dropin", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def script(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "script.py"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_script_gets_demijohn_for_flask_and_its_own_arguments(script) -> None:
+    path = script("import sys, flask; print(flask.Flask.__module__, sys.argv[1:], __name__)")
+
+    assert dropin(path, "a", "-b") == "demijohn.app ['a', '-b'] __main__\n"
+
+
+def test_a_module_can_be_run_too(script) -> None:
+    done = run(sys.executable, "-m", "demijohn.dropin", "-m", "timeit", "-n1", "-r1", "import flask; flask.Flask")
+
+    assert "loop" in done.stdout, done.stderr
+
+
+def test_every_module_of_flask_is_there_and_is_demijohns(script) -> None:
+    path = script(
+        "import importlib, flask\n"
+        f"for name in {MODULES}:\n"
+        "    module = importlib.import_module('flask.' + name)\n"
+        "    parent, _, last = ('flask.' + name).rpartition('.')\n"
+        "    assert getattr(importlib.import_module(parent), last) is module, name\n"
+        "    assert name == 'sansio' or module.__spec__.name.startswith('demijohn.'), name\n"
+        "import demijohn.app, flask.app, flask.sansio.app\n"
+        "assert flask.app is demijohn.app is flask.sansio.app\n"
+        "import flask_jsonrpc, demijohn.jsonrpc\n"
+        "assert flask_jsonrpc is demijohn.jsonrpc\n"
+        "print('all')"
+    )
+
+    assert dropin(path) == "all\n"
+
+
+def test_a_module_that_flask_has_not_is_missed_under_its_own_name(script) -> None:
+    path = script("try:\n    import flask.nope\nexcept ModuleNotFoundError as error:\n    print(error, error.name)")
+
+    assert dropin(path) == "No module named 'flask.nope' flask.nope\n"
+
+
+def test_importlib_metadata_knows_flask(script) -> None:
+    path = script(
+        "from importlib.metadata import distribution, entry_points, version\n"
+        "print(version('flask'), version('Flask'), version('Flask_JSONRPC'), distribution('flask').metadata['Name'])\n"
+        "print([e.value for e in entry_points(group='console_scripts', name='flask')])"
+    )
+
+    assert dropin(path) == "3.1.3 3.1.3 4.0.0 flask\n['flask.cli:main']\n"
+
+
+def test_interpreters_and_commands_started_from_it_are_included(script) -> None:
+    path = script(
+        "import subprocess, sys\n"
+        "run = lambda *c: subprocess.run(c, capture_output=True, text=True).stdout.split()\n"
+        "print(run(sys.executable, '-c', 'import flask; print(flask.__name__)'))\n"
+        "print(run(sys.executable, '-m', 'flask', '--version')[4:6])\n"
+        "print(run('flask', '--version')[4:6])\n"
+    )
+
+    assert dropin(path) == "['demijohn']\n['Flask', '3.1.3']\n['Flask', '3.1.3']\n"
+
+
+def test_a_real_flask_imported_before_is_reported(tmp_path: Path, script) -> None:
+    (tmp_path / "flask.py").write_text("")
+    done = run(sys.executable, script("import flask, demijohn.dropin; demijohn.dropin.install()"))
+
+    assert done.returncode == 1
+    assert "ImportError: 'flask' has been imported already" in done.stderr
+    assert str(tmp_path) in done.stderr
+
+
+def test_installing_twice_is_installing_once(script) -> None:
+    path = script(
+        "import sys, demijohn.dropin as d\n"
+        "n = len(sys.meta_path)\n"
+        "d.install()\n"
+        "d.install()\n"
+        "print(len(sys.meta_path) - n)"
+    )
+
+    assert run(sys.executable, path).stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [([], "usage:"), (["-m"], "name of a module"), (["nope.py"], "no file 'nope.py'")]
+)
+def test_nothing_to_run_is_said_in_a_sentence(arguments: list[str], message: str) -> None:
+    done = run(sys.executable, "-m", "demijohn.dropin", *arguments)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_virtual_environment_can_be_switched(tmp_path: Path) -> None:
+    home = tmp_path / "env"
+    venv.create(home, symlinks=True)
+    python = home / "bin" / "python"
+    # What this interpreter can import, the new environment can: nothing is downloaded.
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    (site / "known.pth").write_text(
+        "\n".join(path for path in [str(Path(demijohn.__file__).parents[1]), *sys.path] if path)
+    )
+    without = run(python, "-c", "import flask").returncode
+
+    enabled = run(python, "-m", "demijohn", "dropin", "enable")
+    assert enabled.returncode == 0, enabled.stderr
+    assert run(python, "-c", "import flask; print(flask.__name__)").stdout == "demijohn\n"
+    assert "Flask 3.1.3" in run(home / "bin" / "flask", "--version").stdout
+    assert "enabled" in run(python, "-m", "demijohn", "dropin", "status").stdout
+
+    assert run(python, "-m", "demijohn", "dropin", "disable").returncode == 0
+    assert run(python, "-c", "import flask").returncode == without == 1
+    assert not (home / "bin" / "flask").exists()
+    assert "not enabled" in run(python, "-m", "demijohn", "dropin", "status").stdout
