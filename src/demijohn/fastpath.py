@@ -118,7 +118,7 @@ class FastPath:
             if error is not None and app.should_ignore_error(error):
                 error = None
             if (
-                app.teardown_request_funcs
+                (app.teardown_request_funcs and head.route.is_concerned_by(app.teardown_request_funcs))
                 or app.teardown_appcontext_funcs
                 or request_tearing_down.receivers
                 or appcontext_tearing_down.receivers
@@ -132,16 +132,18 @@ class FastPath:
     def _answer(self, ctx: RequestContext, head: RequestHead) -> ResponseMessage:
         """Do what `Flask.full_dispatch_request` does."""
         app = self.app
+        route: Route = head.route
         if not app._got_first_request:
             app._got_first_request = True
         try:
             rv: Any = None
             if request_started.receivers:
                 request_started.send(app, _async_wrapper=app.ensure_sync)
-            if app.before_request_funcs or app.url_value_preprocessors:
+            if (app.before_request_funcs and route.is_concerned_by(app.before_request_funcs)) or (
+                app.url_value_preprocessors and route.is_concerned_by(app.url_value_preprocessors)
+            ):
                 rv = app.preprocess_request()
             if rv is None:
-                route: Route = head.route
                 view = app.view_functions[route.endpoint]
                 if view is not route.view:
                     route.view, route.call = view, app.ensure_sync(view)
@@ -149,7 +151,7 @@ class FastPath:
         except Exception as e:
             rv = app.handle_user_exception(e)
         if (
-            not app.after_request_funcs
+            not (app.after_request_funcs and route.is_concerned_by(app.after_request_funcs))
             and not request_finished.receivers
             and ctx._after_request_functions is None
             and ctx._opened_session is None

@@ -55,6 +55,10 @@ class Route:
         self.call: View | None = None
         self.wall_s = 0.0
 
+    def is_concerned_by(self, funcs: dict[str | None, list[Any]]) -> bool:
+        """Whether a registry of hooks may have one for this route: the application's, or that of its blueprints."""
+        return None in funcs or not funcs.keys().isdisjoint(self.blueprints)
+
     def arguments(self, values: list[str]) -> Arguments | None:
         """Convert the variable parts of a path; None when one is refused, then this rule is no match."""
         arguments: Arguments = dict(zip(self.names, values, strict=True))
