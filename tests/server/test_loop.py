@@ -400,11 +400,11 @@ def test_when_every_thread_is_inside_a_view_by_surprise_the_first_to_come_out_go
     serve: Any, application: Application
 ) -> None:
     turnstile = Turnstile()
-    application.add("/wait", turnstile)
     serving = serve(application, threads=1)
     waiting = [serving.connect() for _ in range(2)]
-    for client in waiting:
-        client.request("/wait")
+    for number, client in enumerate(waiting):
+        application.add(f"/wait{number}", turnstile)  # each a surprise of its own
+        client.request(f"/wait{number}")
     turnstile.wait_for(2)
     client = serving.connect()
     client.request("/")
@@ -536,7 +536,6 @@ def test_a_stream_shorter_than_declared_ends_the_connection(serve: Any, applicat
     application.add("/short", lambda head: answer(iter([b"ab"]), content_length=3))
     client = serve(application).connect()
     client.request("/short")
-    client.request("/")
     assert client.rest().endswith(b"Content-Length: 3\r\n\r\nab")
 
 
@@ -745,13 +744,13 @@ def test_draining_finishes_what_is_in_flight_and_what_waits_to_be_accepted(
     serve: Any, application: Application
 ) -> None:
     turnstile = Turnstile()
-    application.add("/wait", turnstile)
     serving = serve(application, threads=2)
     idle = serving.connect()
     assert idle.get() == (200, b"hello")
     inside = [serving.connect() for _ in range(3)]
-    for client in inside:
-        client.request("/wait")
+    for number, client in enumerate(inside):
+        application.add(f"/wait{number}", turnstile)  # each a surprise of its own
+        client.request(f"/wait{number}")
     turnstile.wait_for(3)  # the leader too: from here on nobody accepts
     backlog = serving.connect()
     backlog.request()

@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from ..message import RequestHead
+from ..typing import Route
 
 Job = TypeVar("Job")
 
@@ -32,17 +33,18 @@ class Member:
     """One thread of a team.
 
     since: `monotonic()` when it entered the view it is in; 0.0 outside of views.
-    head: the request it works on, or worked on last.
+    head, route: the request it works on, or worked on last, and where that went.
     answered: how many requests it has answered.
     """
 
-    __slots__ = ("_wake", "answered", "head", "since", "thread")
+    __slots__ = ("_wake", "answered", "head", "route", "since", "thread")
 
     def __init__(self) -> None:
         self._wake = threading.Lock()
         self._wake.acquire()
         self.since = 0.0
         self.head: RequestHead | None = None
+        self.route: Route | None = None
         self.answered = 0
         self.thread: threading.Thread | None = None
 
@@ -86,13 +88,14 @@ class Team(Generic[Job]):
         with self._lock:
             self._appoint()
 
-    def hand_over(self, member: Member, job: Job) -> bool:
+    def hand_over(self, member: Member, job: Job, bearable: bool) -> bool:
         """Make another thread leader, so that `member` may do `job`, which can block.
 
-        False when no thread is free: then `member` goes on leading and `job` is done by the next thread that is.
+        When no thread is free `member` goes on leading: a `bearable` job it does at once all the same (True), any
+        other is left to the next thread that is free (False).
         """
         with self._lock:
-            if self.leader is not member or self._appoint():
+            if self.leader is not member or self._appoint() or bearable:
                 return True
             self._jobs.append(job)
             return False
@@ -195,5 +198,10 @@ class Team(Generic[Job]):
         with self._lock:
             # It may have come out of the view since, or be no leader any more. Deposed while it polls it would notice
             # only with the next event, which the new leader then handles: that costs a wake-up and nothing else.
-            if self.leader is member and member.since and not self._appoint():
+            if self.leader is not member or not member.since:
+                return
+            if not self._appoint():
                 self.leader = None
+            if member.route is not None:
+                # Those who ask for the same meanwhile need not be a surprise too.
+                member.route.wall_s = max(member.route.wall_s, _STUCK_S)

@@ -49,8 +49,12 @@ log = logging.getLogger("demijohn.server")
 
 # A route whose views take longer than this on average is known to be slow: another thread polls meanwhile.
 _SLOW_S = 0.001
-# How much of each new wall time goes into the average: a surprise of a second is forgotten after 44 quick ones.
+# How much of each new wall time goes into the average.
 _AVERAGE_WEIGHT = 0.1
+# No wall time counts for more than this: a quick view that once waited for the machine is quick again 7 requests later.
+_LONGEST_SAMPLE_S = 0.02
+# When no other thread is free, the leader itself runs views that are slow by no more than this.
+_BEARABLE_S = 0.005
 _RECEIVE_BYTES = 65536
 _ACCEPTS_AT_ONCE = 16
 # A file goes out in turns of at most this, so that a fast reader of a large one does not keep the thread.
@@ -231,11 +235,14 @@ class Engine:
         self._release_descriptors()
 
     def _release_descriptors(self) -> None:
+        """Close what no thread uses; one that is stuck in a view closes its connection when it comes out."""
+        for client in list(self._clients.values()):
+            if self._idle.pop(client.fd, None) is client:
+                self._close(client)
         for member in self._team.members:
             if member.thread is not None and not member.since:
                 member.thread.join(_BEAT_S)
         if not any(member.thread and member.thread.is_alive() for member in self._team.members):
-            # A thread that is stuck in a view would still use them.
             self._poller.close()
             os.close(self._woken)
             os.close(self._wake)
@@ -423,8 +430,9 @@ class Engine:
     def _close(self, client: _Client) -> None:
         """Close an owned connection."""
         with self._lock:
-            if self._clients.pop(client.fd, None) is None:
+            if self._clients.get(client.fd) is not client:
                 return
+            del self._clients[client.fd]
             if not client.disarmed:
                 self._poller.unregister(client.fd)
             client.sock.close()
@@ -523,8 +531,8 @@ class Engine:
 
     def _end(self, client: _Client) -> None:
         """Close an owned connection whose last answer is out, not before the peer has read it."""
-        if not client.lingers and not self._heads.draining:
-            # The peer asked for the end itself and sends nothing more.
+        if self._finished or not (client.lingers or self._heads.draining):
+            # The peer asked for the end itself and sends nothing more, or there is nobody left to wait for it.
             self._close(client)
             return
         try:
@@ -621,14 +629,13 @@ class Engine:
         """Answer the requests there are, in order, until none is left or one has to wait."""
         http = client.http
         events = http.events
-        team = self._team
         while events:
             head = events.popleft()
             if isinstance(head, ProtocolError):
                 self._refuse(client, head)
                 return
             route = self._match(head)
-            if route.wall_s > _SLOW_S and team.leader is member and not team.hand_over(member, (client, head, route)):
+            if route.wall_s > _SLOW_S and not self._make_way(member, client, head, route):
                 return
             if not self._answer(member, client, head, route):
                 return
@@ -640,6 +647,20 @@ class Engine:
             self._release(client)  # deadline and state are set with the answer
         else:
             self._wait_for(client, _IDLE, READ, client.deadline)
+
+    def _make_way(self, member: Member, client: _Client, todo: RequestHead | _Answer, route: Route) -> bool:
+        """Let another thread lead while this one does what may take long. False when it is put off instead."""
+        team = self._team
+        if team.leader is not member:
+            return True
+        return team.hand_over(member, (client, todo, route), self._is_bearable(route))
+
+    def _is_bearable(self, route: Route) -> bool:
+        """Whether the leader may run a view of this route when nobody else can lead meanwhile."""
+        longest_ago = monotonic() - _BEARABLE_S
+        return route.wall_s < _BEARABLE_S and not any(
+            other.route is route and 0.0 < other.since < longest_ago for other in list(self._team.members)
+        )
 
     def _refuse(self, client: _Client, error: ProtocolError) -> None:
         if error.__cause__ is None:
@@ -657,6 +678,7 @@ class Engine:
         """Answer one request. False when the connection is not the caller's any more."""
         http = client.http
         member.head = head
+        member.route = route
         member.since = begun = monotonic()
         message = self._handle(head)
         content = message.content
@@ -678,7 +700,8 @@ class Engine:
             return False
         now = monotonic()
         member.since = 0.0
-        route.wall_s += (now - begun - route.wall_s) * _AVERAGE_WEIGHT
+        wall_s = now - begun
+        route.wall_s += (min(wall_s, _LONGEST_SAMPLE_S) - route.wall_s) * _AVERAGE_WEIGHT
         if sent != len(data):
             client.answer = _Answer(head, message, route, begun)
             client.answer.sent_bytes = len(content)
@@ -691,7 +714,7 @@ class Engine:
         client.deadline = now + self._keep_alive_s
         client.state = _IDLE
         if self._on_request is not None:
-            self._report(head, message, len(content), now - begun)
+            self._report(head, message, len(content), wall_s)
         return True
 
     # -- answers that take more than one send ------------------------------------------------------------
@@ -724,6 +747,7 @@ class Engine:
     def _send_on(self, member: Member, client: _Client, answer: _Answer) -> bool:
         """Send what the socket takes. Returns as `_answer`; the peer may have to read before there is more to do."""
         member.head = answer.head
+        member.route = answer.route
         begun = member.since or monotonic()
         member.since = begun
         try:
@@ -747,7 +771,7 @@ class Engine:
         finally:
             now = monotonic()
             member.since = 0.0
-            answer.route.wall_s += (now - begun - answer.route.wall_s) * _AVERAGE_WEIGHT
+            answer.route.wall_s += (min(now - begun, _LONGEST_SAMPLE_S) - answer.route.wall_s) * _AVERAGE_WEIGHT
         if not done:
             self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
             return False
@@ -785,12 +809,8 @@ class Engine:
         """Go on with an answer whose peer has read."""
         answer = client.answer
         assert answer is not None
-        if (
-            answer.parts is not None
-            and answer.route.wall_s > _SLOW_S
-            and self._team.leader is member
-            and not self._team.hand_over(member, (client, answer, answer.route))
-        ):
+        route = answer.route
+        if answer.parts is not None and route.wall_s > _SLOW_S and not self._make_way(member, client, answer, route):
             return
         if self._send_on(member, client, answer):
             self._serve(member, client)
