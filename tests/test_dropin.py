@@ -107,6 +107,10 @@ def test_a_real_flask_imported_before_is_reported(tmp_path: Path, script) -> Non
     assert str(tmp_path) in done.stderr
 
 
+def test_flasks_version_is_the_release_whose_api_it_is(script) -> None:
+    assert dropin(script("import flask; print(flask.__version__)")) == "3.1.3\n"
+
+
 def test_installing_twice_is_installing_once(script) -> None:
     path = script(
         "import sys, demijohn.dropin as d\n"

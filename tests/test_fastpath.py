@@ -351,6 +351,17 @@ def test_a_later_default_mimetype_takes_effect(monkeypatch: pytest.MonkeyPatch) 
     assert ("Content-Type", "text/plain; charset=utf-8") in short_way(app, head())[1]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("on_class", [True, False])
+def test_a_later_json_response_takes_effect(on_class: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = hello()
+    app.view_functions["hello"] = lambda: {"a": 1}
+    short_way(app, head())
+    owner = type(app.json) if on_class else app.json
+    monkeypatch.setattr(owner, "response", lambda *args, **kwargs: Response("replaced"))
+
+    assert short_way(app, head())[2] == b"replaced"  # type: ignore[index]
+
+
 def test_a_permanent_session_is_refreshed_though_no_view_looks_at_it() -> None:
     app = hello()
     app.secret_key = "for tests"

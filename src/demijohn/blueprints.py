@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, AnyStr, TypeVar
 
 from . import typing as ft
 from .scaffold import Scaffold, _endpoint_from_view_func, _sentinel, setupmethod

