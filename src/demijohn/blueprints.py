@@ -142,6 +142,10 @@ class Blueprint(Scaffold):
 
         self.record(update_wrapper(wrapper, func))
 
+    def open_resource(self, resource: str, mode: str = "rb", encoding: str | None = "utf-8") -> IO[AnyStr]:
+        """Open a file below `root_path` for reading; text modes take UTF-8 unless told otherwise."""
+        return super().open_resource(resource, mode, encoding)
+
     def make_setup_state(
         self, app: Flask, options: dict[str, Any], first_registration: bool = False
     ) -> BlueprintSetupState:
