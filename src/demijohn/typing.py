@@ -100,5 +100,11 @@ class Gateway(t.Protocol):
     def match(self, head: RequestHead) -> Route:
         """Find where `head` goes: quick, in the thread that polls, before the content has to be there."""
 
+    def refuses(self, head: RequestHead) -> bool:
+        """Whether the answer to `head` is a refusal whatever its content (404, 405); False when that is not known.
+
+        Asked only when the peer waits for 100 (Continue): a refusal then spares it the content.
+        """
+
     def handle(self, head: RequestHead) -> ResponseMessage:
-        """Answer the matched request; may take as long as the view does."""
+        """Answer the matched request; may take as long as the view does. Raises nothing."""

@@ -31,8 +31,6 @@ BIG = bytes(range(256)) * 40_000  # more than any socket buffer holds
 
 
 class Route:
-    refuses = False
-
     def __init__(self, view: Callable[[RequestHead], ResponseMessage]) -> None:
         self.view = view
         self.wall_s = 0.0
@@ -44,7 +42,6 @@ class Application:
     def __init__(self) -> None:
         self.routes: dict[bytes, Route] = {}
         self.missing = Route(lambda head: answer(b"missing", "404 Not Found"))
-        self.missing.refuses = True
         self.add("/", lambda head: answer(b"hello"))
         self.add("/echo", echo)
         self.add("/big", lambda head: answer(BIG))
@@ -56,6 +53,9 @@ class Application:
     def native_match(self, head: RequestHead) -> Route:
         head.route = self.routes.get(head.target.partition(b"?")[0], self.missing)
         return head.route
+
+    def native_refuses(self, head: RequestHead) -> bool:
+        return self.native_match(head) is self.missing
 
     def native_handle(self, head: RequestHead) -> ResponseMessage:
         message: ResponseMessage = head.route.view(head)
@@ -811,6 +811,8 @@ class Route:
 class Gateway:
     def match(self, head):
         return Route()
+    def refuses(self, head):
+        return False
     def handle(self, head):
         return ResponseMessage("200 OK", b"", b"hello")
 

@@ -399,9 +399,16 @@ class Connection:
         if target[:1] != b"/" or b"#" in target:
             self._check_target(method, target)
 
+        self._head = head = RequestHead(method, target, version, self._fields, self._origin)
+        self._read_fields_of_message(head)
+
+    def _read_fields_of_message(self, head: RequestHead) -> None:
+        """Hold the fields that say something about message and connection against the rules, and do what they say."""
+        limits = self._limits
+        version = head.version
         hosts = 0
         content_length = 0
-        chunked = expects = closes = keeps_alive = False
+        chunked = expects = closes = keeps_alive = upgrade = False
         for name, value in self._of_message:
             if name == b"host":
                 hosts += 1
@@ -417,7 +424,7 @@ class Connection:
                     elif option == b"keep-alive":
                         keeps_alive = True
                     elif option == b"upgrade":
-                        self._upgrading = parser.should_upgrade()
+                        upgrade = True
             elif name == b"content-length":
                 content_length = int(value)  # llhttp has seen to it that it is one line of digits
             elif name == b"transfer-encoding":
@@ -437,9 +444,8 @@ class Connection:
         if limits.limit_request_body is not None and content_length > limits.limit_request_body:
             raise self._reject(413, _LARGE_CONTENT)
 
-        head = RequestHead(method, target, version, self._fields, self._origin)
         self._ends = closes or (version is _HTTP_10 and not keeps_alive)
-        self._head = head
+        self._upgrading = upgrade and self._parser.should_upgrade()
         if chunked or content_length:
             self._fed = -len(self._arriving)
             if expects:

@@ -175,6 +175,7 @@ class Engine:
         """Draining closes the listeners, in this process. `slot` is where to show signs of life."""
         self._settings = settings
         self._match = gateway.match
+        self._refuses = gateway.refuses
         self._handle = gateway.handle
         self._on_request = on_request
         self._slot = slot
@@ -615,7 +616,7 @@ class Engine:
         http = client.http
         head = http.expecting
         assert head is not None
-        if getattr(self._match(head), "refuses", False):
+        if self._refuses(head):
             http.refuse_content()
             client.lingers = True
             return False

@@ -56,6 +56,9 @@ class WSGIGateway:
             route = self._newest = self._routes[path] = Route(self._newest.wall_s)
         return route
 
+    def refuses(self, head: RequestHead) -> bool:
+        return False  # only the application knows, by answering
+
     def handle(self, head: RequestHead) -> ResponseMessage:
         """Call the application. Raises nothing: what the application raises is logged and answered 500."""
         try:
