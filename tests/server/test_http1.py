@@ -492,6 +492,14 @@ def test_fields_sent_again_are_read_as_if_for_the_first_time(messages: list[byte
     assert read(received(messages)) == read(received(byte_by_byte))
 
 
+def test_what_came_behind_an_upgrade_is_not_taken_for_the_fields_of_a_later_request() -> None:
+    upgrade = get(b"/1", HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n")
+    http = received(upgrade + get(b"/2"))
+    http.events.clear()
+    http.receive_data(b"GET /no-host HTTP/1.1\r\n\r\n" + get(b"/2"))
+    assert outcome(http) == [400]
+
+
 # -- answers -------------------------------------------------------------------------------------------------
 
 OK = "200 OK"

@@ -280,7 +280,8 @@ class Connection:
                 begun_before = self.in_message
                 self.in_message = self._target != b""
                 self._between = not self.in_message and data.endswith(_END_OF_HEAD)
-                if self._between and self._plain and not begun_before:
+                # Alone: behind another, such as one that asked for an upgrade, `data` is not only its head.
+                if self._between and self._plain and not begun_before and len(self.events) == 1:
                     self._remember_fields(data)
             else:
                 self.in_message = True
@@ -479,8 +480,8 @@ class Connection:
             raise self._reject(413, _LARGE_CONTENT)
 
         self._ends = closes or (version is _HTTP_10 and not keeps_alive)
-        self._plain = not (self._ends or chunked or content_length or self._upgrading)
         self._upgrading = upgrade and self._parser.should_upgrade()
+        self._plain = not (self._ends or chunked or content_length or self._upgrading)
         if chunked or content_length:
             self._fed = -len(self._arriving)
             if expects:
