@@ -1,0 +1,70 @@
+"""The suites, and how many of their tests pass with real Flask 3.1.3 in the same environment."""
+
+from __future__ import annotations
+
+from running import Environment, Suite, checker, nose
+
+_FLASK = "flask==3.1.3"
+_PINNED = Environment("flask.txt")
+_NEWEST = Environment("flask.txt", werkzeug="3.1.9")
+_EXTENSIONS = Environment("extensions.txt")
+
+FLASK = [
+    Suite("Flask", _FLASK, _PINNED, passed=490, without=("src/flask",)),
+    Suite(
+        "Flask, Werkzeug 3.1.9",
+        _FLASK,
+        _NEWEST,
+        passed=489,
+        without=("src/flask",),
+        fail_anyway={
+            "tests.test_reqctx.test_bad_environ_raises_bad_request": "Werkzeug 3.1.8 changed how a Host is refused",
+        },
+    ),
+    Suite("Flask's tutorial", _FLASK, _PINNED, passed=24, without=("src/flask",), folder="examples/tutorial"),
+    Suite("Flask's JavaScript", _FLASK, _PINNED, passed=8, without=("src/flask",), folder="examples/javascript"),
+    Suite(
+        "Flask's typing, mypy",
+        _FLASK,
+        _PINNED,
+        passed=1,
+        run=checker("mypy", "--config-file=", "--strict", "tests/type_check"),
+        without=("src/flask",),
+    ),
+    Suite(
+        "Flask's typing, pyright",
+        _FLASK,
+        _PINNED,
+        passed=1,
+        run=checker("pyright", "tests/type_check"),
+        without=("src/flask",),
+        needs="node",
+    ),
+]
+
+EXTENSIONS = [
+    Suite("Flask-Login", "Flask-Login==0.6.3", _EXTENSIONS, passed=114),
+    Suite("Flask-WTF", "flask-wtf==1.3.0", _EXTENSIONS, passed=83),
+    Suite("Flask-SQLAlchemy", "flask-sqlalchemy==3.1.1", _EXTENSIONS, passed=452),
+    Suite(
+        "Flask-RESTful",
+        "Flask-RESTful==0.3.10",
+        _EXTENSIONS,
+        passed=357,
+        run=nose("tests"),  # its tests yield tests, which pytest no longer runs
+        additions={
+            # Flask has sent signals always since 2.3 and has no flag for it any more.
+            "tests/__init__.py": "import flask.signals\nflask.signals.signals_available = True\n"
+        },
+        fail_anyway={
+            "tests.test_reqparse.ReqParseTestCase.*": "asks any request for JSON, which answers 415 since Flask 2.1",
+            "tests.test_api.APITestCase.test_exception_header_forwarded": "changes a table that abort() does not read",
+            "tests.test_api.APITestCase.test_media_types_*": "q=.5 is malformed, and Werkzeug drops it since 2.3",
+            "tests.test_api.APITestCase.test_redirect": "redirects are relative since Werkzeug 2.1",
+            "tests.test_fields.*_with_offset": "CET has become another name of Brussels, with its offset of 1880",
+            "tests.test_fields.test_*_datetime_formatters*": "the same",
+        },
+    ),
+]
+
+GROUPS = {"flask": FLASK, "extensions": EXTENSIONS}
