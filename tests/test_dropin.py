@@ -133,24 +133,57 @@ def test_nothing_to_run_is_said_in_a_sentence(arguments: list[str], message: str
     assert message in done.stderr
 
 
-def test_a_virtual_environment_can_be_switched(tmp_path: Path) -> None:
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """The interpreter of a virtual environment that can import what this one can; nothing is downloaded."""
     home = tmp_path / "env"
     venv.create(home, symlinks=True)
     python = home / "bin" / "python"
-    # What this interpreter can import, the new environment can: nothing is downloaded.
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
     (site / "known.pth").write_text(
         "\n".join(path for path in [str(Path(demijohn.__file__).parents[1]), *sys.path] if path)
     )
+    return python
+
+
+def test_a_virtual_environment_can_be_switched(python: Path) -> None:
     without = run(python, "-c", "import flask").returncode
 
     enabled = run(python, "-m", "demijohn", "dropin", "enable")
     assert enabled.returncode == 0, enabled.stderr
     assert run(python, "-c", "import flask; print(flask.__name__)").stdout == "demijohn\n"
-    assert "Flask 3.1.3" in run(home / "bin" / "flask", "--version").stdout
+    assert "Flask 3.1.3" in run(python.with_name("flask"), "--version").stdout
     assert "enabled" in run(python, "-m", "demijohn", "dropin", "status").stdout
 
     assert run(python, "-m", "demijohn", "dropin", "disable").returncode == 0
     assert run(python, "-c", "import flask").returncode == without == 1
-    assert not (home / "bin" / "flask").exists()
+    assert not (python.with_name("flask")).exists()
     assert "not enabled" in run(python, "-m", "demijohn", "dropin", "status").stdout
+
+
+def test_a_type_checker_takes_flask_for_demijohn_while_that_is_enabled(python: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import flask, flask_jsonrpc\n"
+        "from flask.json.provider import JSONProvider\n"
+        "from flask.sansio.app import App\n"
+        "from flask.typing import ResponseReturnValue\n"
+        "from flask.wrappers import Response\n"
+        "reveal_type(flask.Flask('x').test_client())\n"
+        "reveal_type(flask.json.dumps)\n"
+        "reveal_type(flask_jsonrpc.JSONRPC)\n"
+        "reveal_type([JSONProvider, Response])\n"
+        "flask.Flask(import_nam='x')\n"
+    )
+    mypy = (sys.executable, "-m", "mypy", "--config-file=", f"--cache-dir={tmp_path}", "--python-executable", python)
+
+    run(python, "-m", "demijohn", "dropin", "enable")
+    enabled = run(*mypy, program).stdout
+    assert 'Revealed type is "demijohn.testing.FlaskClient"' in enabled
+    assert "demijohn.jsonrpc" in enabled
+    assert 'Unexpected keyword argument "import_nam" for "Flask"' in enabled
+    assert "import-not-found" not in enabled
+    assert "has no attribute" not in enabled
+
+    run(python, "-m", "demijohn", "dropin", "disable")
+    assert "import-not-found" in run(*mypy, program).stdout

@@ -954,3 +954,7 @@ class Flask(Scaffold):
 
 # As they are before anybody can have replaced one.
 _STOCK_STAGES = stages_of(Flask)
+
+
+# `flask.sansio.app.App`, which extensions annotate with: Flask's application without its I/O. Here it is one class.
+App = Flask

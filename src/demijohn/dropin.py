@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -173,8 +174,39 @@ def _site_packages() -> Path:
     return Path(sysconfig.get_path("purelib"))
 
 
+# A type checker runs no import hook. It finds these stubs by their name (PEP 561).
+_STUBS = {
+    "flask": (
+        "app blueprints cli config ctx debughelpers globals helpers json json.provider json.tag logging sansio.app"
+        " sansio.blueprints sansio.scaffold sessions signals templating testing typing views wrappers"
+    ),
+    "flask_jsonrpc": "",
+}
+
+
+def _stub_folders() -> list[Path]:
+    return [_site_packages() / f"{root}-stubs" for root in _STUBS]
+
+
+def _write_stubs() -> None:
+    """Let type checkers take each `flask` module for the demijohn module that it is."""
+    for (root, modules), folder in zip(_STUBS.items(), _stub_folders(), strict=True):
+        names = import_module(_RENAMED[root]).__all__
+        lines = [f"from {_RENAMED[root]} import {name} as {name}\n" for name in names]
+        folder.mkdir(exist_ok=True)
+        (folder / "__init__.pyi").write_text("".join(lines))
+        packages = {name.rpartition(".")[0] for name in modules.split()}
+        for name in modules.split():
+            path = folder.joinpath(*name.split("."), *(["__init__"] if name in packages else [])).with_suffix(".pyi")
+            path.parent.mkdir(exist_ok=True)
+            (path.parent / "__init__.pyi").touch()
+            path.write_text(f"from {_real_name(f'{root}.{name}')} import *\n")
+
+
 def enable() -> Path:
-    """Let every interpreter of this environment import demijohn as Flask; return the file that says so.
+    """Let every interpreter and type checker of this environment take demijohn for Flask.
+
+    Return the file that says so to the interpreters.
 
     Raises RuntimeError outside a virtual environment, where other programs would be changed too.
     """
@@ -185,6 +217,7 @@ def enable() -> Path:
         )
     path = _site_packages() / _PTH
     path.write_text("import demijohn.dropin; demijohn.dropin.install()\n")
+    _write_stubs()
     command = Path(sys.executable).parent / "flask"
     if not command.exists():
         command.write_text(f"#!{sys.executable}\nimport sys\nfrom flask.cli import main\nsys.exit(main())\n")
@@ -200,6 +233,8 @@ def disable() -> bool:
     if note.exists():
         Path(note.read_text().strip()).unlink(missing_ok=True)
         note.unlink()
+    for folder in _stub_folders():
+        shutil.rmtree(folder, ignore_errors=True)
     enabled = path.exists()
     path.unlink(missing_ok=True)
     return enabled
