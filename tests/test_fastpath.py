@@ -267,6 +267,29 @@ def test_a_plain_application_takes_the_short_way() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "refused"),
+    [
+        ("POST", "/", True),  # 405
+        ("GET", "/nowhere", True),
+        ("GET", "/", False),
+        ("GET", "/folder", False),  # redirected
+    ],
+)
+def test_a_refusal_is_known_before_the_content_is_there(method: str, target: str, refused: bool) -> None:
+    app = hello()
+    app.add_url_rule("/folder/", "folder", lambda: "")
+
+    assert app.native_refuses(head(target, method)) is refused
+
+
+def test_nothing_is_refused_for_an_application_that_dispatches_itself() -> None:
+    app = hello()
+    app.dispatch_request = lambda: "everything"  # type: ignore[method-assign]
+
+    assert not app.native_refuses(head("/nowhere"))
+
+
 STAGES = ["wsgi_app", "full_dispatch_request", "preprocess_request", "dispatch_request", "finalize_request",
           "make_response", "process_response", "do_teardown_request", "do_teardown_appcontext", "request_context",
           "create_url_adapter", "app_context", "ensure_sync"]  # fmt: skip

@@ -947,6 +947,11 @@ class Flask(Scaffold):
         return self._fast_path.match
 
     @property
+    def native_refuses(self) -> Callable[[RequestHead], bool]:
+        """typing.NativeApplication.native_refuses"""
+        return self._fast_path.refuses
+
+    @property
     def native_handle(self) -> Callable[[RequestHead], ResponseMessage]:
         """typing.NativeApplication.native_handle"""
         return self._fast_path.handle

@@ -11,6 +11,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.http import HTTP_STATUS_CODES
 
 from .ctx import RequestContext, opens_late
@@ -67,7 +68,7 @@ _STOCK_MAKING, _STOCK_SENDING = _making_of(Response), _sending_of(Response)
 
 
 class FastPath:
-    """One application's. `match` and `handle` are typing.NativeApplication's."""
+    """One application's. `match`, `refuses` and `handle` are typing.NativeApplication's."""
 
     def __init__(self, app: Flask, stock_stages: tuple[Any, ...]) -> None:
         self.app = app
@@ -96,6 +97,21 @@ class FastPath:
         route, head.arguments = found
         head.route = route
         return route
+
+    def refuses(self, head: RequestHead) -> bool:
+        """Whether the answer is 404 or 405 whatever the content, as far as the stock stages decide it."""
+        app = self.app
+        if self.match(head) is not None or app._stage_replaced or stages_of(type(app)) != self._stock_stages:
+            return False
+        try:
+            adapter = app.create_url_adapter(app.request_class(environ_of(head)))
+            if adapter is not None:
+                adapter.match()
+        except (NotFound, MethodNotAllowed):
+            return True
+        except HTTPException:  # a redirect, or a host that is not trusted: the application says what it means
+            return False
+        return False
 
     def handle(self, head: RequestHead) -> ResponseMessage:
         """Answer a request that `match` found a route for, as `Flask.wsgi_app` would."""

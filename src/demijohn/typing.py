@@ -87,6 +87,9 @@ class NativeApplication(t.Protocol):
         `application(environ, start_response)`.
         """
 
+    def native_refuses(self, head: RequestHead) -> bool:
+        """Whether the answer to `head` is a refusal whatever its content; see `Gateway.refuses`. Must not raise."""
+
     def native_handle(self, head: RequestHead) -> ResponseMessage:
         """Answer a request that `native_match` found a route for; its content is complete.
 

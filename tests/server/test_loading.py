@@ -175,6 +175,9 @@ def test_an_application_that_speaks_to_the_server_directly_gets_the_native_gatew
         def native_match(self, head):
             return None
 
+        def native_refuses(self, head):
+            return False
+
         def native_handle(self, head):
             raise AssertionError("nothing matches")
 

@@ -275,6 +275,9 @@ class Native:
         head.route = self.route
         return self.route
 
+    def native_refuses(self, head: RequestHead) -> bool:
+        return False
+
     def native_handle(self, head: RequestHead) -> ResponseMessage:
         if head.target == b"/native/exit":
             sys.exit(4)

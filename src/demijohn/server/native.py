@@ -17,7 +17,7 @@ class NativeGateway:
     def __init__(self, application: NativeApplication) -> None:
         self._native_match = application.native_match
         self._native_handle = application.native_handle
-        self._native_refuses = getattr(application, "native_refuses", None)
+        self._native_refuses = application.native_refuses
         self._wsgi = WSGIGateway(application)  # type: ignore[arg-type]  # it is callable too, see NativeApplication
 
     def match(self, head: RequestHead) -> Route:
@@ -27,8 +27,7 @@ class NativeGateway:
         return route
 
     def refuses(self, head: RequestHead) -> bool:
-        """Ask `application.native_refuses(head)`, where there is one."""
-        return self._native_refuses is not None and bool(self._native_refuses(head))
+        return self._native_refuses(head)
 
     def handle(self, head: RequestHead) -> ResponseMessage:
         if type(head.route) is WSGIRoute:
