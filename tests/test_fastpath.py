@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 
 from demijohn import Blueprint, Flask, Response, abort, after_this_request, g, jsonify, redirect, request, session
 from demijohn.environ import environ_of
@@ -356,6 +357,29 @@ def test_registries_changed_after_the_first_request_take_effect() -> None:
 
     app.url_map.add(app.url_rule_class("/late", endpoint="hello"))
     assert short_way(app, head("/late")) is not None
+
+
+def test_a_map_of_another_class_is_asked_itself() -> None:
+    class OwnMap(Map):
+        pass
+
+    class OwnFlask(Flask):
+        url_map_class = OwnMap
+
+    app = OwnFlask("quiet")
+    app.add_url_rule("/", "hello", lambda: "hello")
+
+    assert short_way(app, head()) is None
+    assert long_way(app, head())[2] == b"hello"
+
+
+def test_a_later_map_takes_effect() -> None:
+    app = hello()
+    short_way(app, head())
+    app.url_map = app.url_map_class([app.url_rule_class("/other", endpoint="hello")])
+
+    assert short_way(app, head()) is None
+    assert short_way(app, head("/other"))[2] == b"hello"  # type: ignore[index]
 
 
 def test_a_later_response_class_takes_effect() -> None:

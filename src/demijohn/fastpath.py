@@ -19,7 +19,7 @@ from .environ import environ_of
 from .globals import _cv_app, _cv_request
 from .json.provider import DefaultJSONProvider
 from .message import ResponseMessage, encode_field_lines, response_message
-from .routing import Route, Router
+from .routing import Route, UrlMap
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -55,8 +55,16 @@ STAGES = frozenset(_STAGES_IN_ORDER)
 # bench/request_path.py: 0.45 us for all of them; a type keeps no version number that Python code could ask for.
 stages_of = attrgetter(*_STAGES_IN_ORDER)
 # The same for a Response: how it is made, and what it does on its way to the wire.
-_making_of = attrgetter("__init__", "default_mimetype", "default_status")
 _sending_of = attrgetter("__call__", "get_wsgi_response", "get_wsgi_headers", "get_app_iter")
+_making_and_sending_of = attrgetter(
+    "__init__",
+    "default_mimetype",
+    "default_status",
+    "__call__",
+    "get_wsgi_response",
+    "get_wsgi_headers",
+    "get_app_iter",
+)
 # Fields that Werkzeug makes absolute with the help of the request.
 _RESOLVED = ("location", "content-location")
 # Status lines as Response has them, of all statuses that go with content.
@@ -64,7 +72,8 @@ _STATUS_OF_CONTENT = {
     code: Response(status=code).status for code in HTTP_STATUS_CODES if code >= 200 and code not in (204, 304)
 }
 _STOCK_JSON_RESPONSE = DefaultJSONProvider.response
-_STOCK_MAKING, _STOCK_SENDING = _making_of(Response), _sending_of(Response)
+_STOCK_SENDING = _sending_of(Response)
+_STOCK_MAKING_AND_SENDING = _making_and_sending_of(Response)
 
 
 class FastPath:
@@ -73,7 +82,6 @@ class FastPath:
     def __init__(self, app: Flask, stock_stages: tuple[Any, ...]) -> None:
         self.app = app
         self._stock_stages = stock_stages
-        self._router = Router(app.url_map)
         self._text_lines: dict[str | None, bytes] = {}
         self._encoded_lines: dict[tuple[str, str], bytes] = {}
 
@@ -88,10 +96,10 @@ class FastPath:
             or app.request_class.__init__ is not Request.__init__
         ):
             return None
-        router = self._router
-        if not router.is_current(app.url_map):
-            router = self._router = Router(app.url_map)
-        found = router.match(head.method, head.target)
+        url_map = app.url_map
+        if not isinstance(url_map, UrlMap):
+            return None  # rules could be added to it unnoticed
+        found = (url_map.router or url_map.compiled()).match(head.method, head.target)
         if found is None:
             return None
         route, head.arguments = found
@@ -182,11 +190,7 @@ class FastPath:
     def _plain_message(self, rv: Any, head: RequestHead) -> ResponseMessage | None:
         """Turn what most views return into what goes on the wire; None when it takes more stages to do so."""
         app = self.app
-        if (
-            app.response_class is not Response
-            or _making_of(Response) != _STOCK_MAKING
-            or _sending_of(Response) != _STOCK_SENDING
-        ):
+        if app.response_class is not Response or _making_and_sending_of(Response) != _STOCK_MAKING_AND_SENDING:
             return None
         kind = type(rv)
         if kind is Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from threading import RLock
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -22,15 +23,30 @@ Arguments = dict[str, Any]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class UrlMap(Map):
-    """Werkzeug's map, counting what is added to it, so that a `Router` can tell that it is out of date."""
+# Held while a map changes or is compiled, so that no router is kept that lacks a rule.
+_compiling = RLock()
 
-    generation = 0
+
+class UrlMap(Map):
+    """Werkzeug's map, which keeps the router compiled from it until a rule is added.
+
+    router: None when it has to be compiled.
+    """
+
+    router: Router | None = None
 
     def add(self, rulefactory: RuleFactory) -> None:
         """Add a rule, or all rules of a factory."""
-        super().add(rulefactory)
-        self.generation += 1
+        with _compiling:
+            super().add(rulefactory)
+            self.router = None
+
+    def compiled(self) -> Router:
+        """Return the router for the rules as they are now."""
+        with _compiling:
+            if self.router is None:
+                self.router = Router(self)
+            return self.router
 
 
 class Route:
@@ -146,26 +162,19 @@ class _Node:
 
 
 class Router:
-    """Compiled from `url_map`; good until rules are added, see `is_current`."""
+    """The rules of a map as they were when it was made."""
 
     def __init__(self, url_map: Map) -> None:
-        self.map = url_map
-        self._generation = getattr(url_map, "generation", None)
         self._fixed: dict[str, dict[bytes, Route]] = {}
         self._trees: dict[str, _Node] = {}
         url_map.update()
         top = url_map._matcher._root.static.get(url_map.default_subdomain)
-        # A map of another class may change unnoticed.
-        if top is None or url_map.host_matching or not isinstance(url_map, UrlMap):
+        if url_map.host_matching or top is None:
             return
         left = _endpoints_to_leave(url_map)
         for method in METHODS:
             self._trees[method] = tree = _compile(top, method, left)
             self._fixed[method] = dict(_fixed_paths(tree, ()))
-
-    def is_current(self, url_map: Map) -> bool:
-        """Whether nothing was added to the map, and it still is the application's."""
-        return url_map is self.map and getattr(url_map, "generation", None) == self._generation
 
     def match(self, method: str, target: bytes) -> tuple[Route, Arguments] | None:
         """Find the route of a request target in origin-form; None when the map has to be asked."""
