@@ -87,7 +87,10 @@ def shown_requests(page: str) -> Iterator[tuple[str, str]]:
 
 def commands_of(page: str) -> Iterator[list[str]]:
     """Yield the arguments of each `demijohn` that a page tells its reader to type."""
-    for line in re.findall(r"^(?:\$ |    )(.*\bdemijohn .*)$", page, re.MULTILINE):
+    lines = re.findall(r"^(?:\$ |    )(.*\bdemijohn .*)$", page, re.MULTILINE)
+    # In a sentence, `demijohn COMMAND` and `demijohn this|that` stand for several.
+    lines += re.findall(r"`((?:python -m )?demijohn [a-z-][^`|]*)`", page)
+    for line in lines:
         for part in re.split(r"&& | \| |; ", line):
             words = shlex.split(part.partition(" > ")[0], comments=True)
             while words and "=" in words[0]:
@@ -131,7 +134,7 @@ def unknown_word(words: list[str], also: set[str]) -> str | None:
             if takes_value(command, word):
                 next(rest, None)
         elif isinstance(command, click.Group):
-            if word in also:
+            if word in also or word.isupper():  # COMMAND stands for any
                 return None
             if word not in command.commands:
                 return word
