@@ -161,6 +161,19 @@ def test_a_virtual_environment_can_be_switched(python: Path) -> None:
     assert "not enabled" in run(python, "-m", "demijohn", "dropin", "status").stdout
 
 
+def test_a_plugin_that_needs_flask_does_not_keep_it_from_being_enabled(python: Path) -> None:
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    (site / "plugin.py").write_text("import click, flask\n@click.command()\ndef greet(): click.echo(flask.__name__)\n")
+    information = site / "plugin-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
+    (information / "entry_points.txt").write_text("[flask.commands]\ngreet = plugin:greet\n")
+
+    assert run(python, "-m", "demijohn", "dropin", "enable").returncode == 0
+    assert run(python, "-m", "flask", "greet").stdout == "demijohn\n"
+    assert run(python, "-m", "demijohn", "greet").stdout == "demijohn\n"
+
+
 def test_a_type_checker_takes_flask_for_demijohn_while_that_is_enabled(python: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

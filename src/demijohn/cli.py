@@ -685,7 +685,18 @@ def dropin_status_command() -> None:
 
 # -- the command --------------------------------------------------------------------------------
 
-cli = FlaskGroup(
+
+class _DemijohnGroup(FlaskGroup):
+    """The commands that Flask has too, and those that need neither an application nor a plugin."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        # A plugin imports flask, which may be there only once `dropin enable` has run.
+        if name in _OWN_COMMANDS:
+            return _OWN_COMMANDS[name]
+        return super().get_command(ctx, name)
+
+
+cli = _DemijohnGroup(
     name="demijohn",
     help="""\
 Develop, serve and pack web applications.
@@ -701,7 +712,13 @@ Examples:
   demijohn image dockerfile > Dockerfile
 """,
 )
-for _command in (serve_command, health_command, image_group, dropin_group):
+_OWN_COMMANDS = {
+    "serve": serve_command,
+    "health": health_command,
+    "image": image_group,
+    "dropin": dropin_group,
+}
+for _command in _OWN_COMMANDS.values():
     cli.add_command(_command)
 
 
