@@ -712,7 +712,7 @@ Examples:
   demijohn image dockerfile > Dockerfile
 """,
 )
-_OWN_COMMANDS = {
+_OWN_COMMANDS: dict[str, click.Command] = {
     "serve": serve_command,
     "health": health_command,
     "image": image_group,
