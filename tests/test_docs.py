@@ -19,9 +19,7 @@ from tests.docs_page import blocks_of
 
 import demijohn
 from demijohn.app import Flask
-from demijohn.blueprints import Blueprint
 from demijohn.cli import cli
-from demijohn.config import Config
 from demijohn.server.settings import FLAGS
 
 ROOT = Path(__file__).parents[1]
@@ -259,7 +257,15 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert not {name for name in names if f"`{name}" not in REFERENCE_TEXT}
 
 
-@pytest.mark.parametrize("cls", [Flask, Blueprint, Config])
+CLASSES = """
+Flask Blueprint Config views.View views.MethodView sessions.SessionInterface sessions.SecureCookieSessionInterface
+sessions.SessionMixin testing.FlaskClient testing.FlaskCliRunner json.provider.JSONProvider json.tag.JSONTag
+json.tag.TaggedJSONSerializer ctx.AppContext cli.ScriptInfo jsonrpc.JSONRPC jsonrpc.JSONRPCBlueprint
+jsonrpc.JSONRPCError
+"""
+
+
+@pytest.mark.parametrize("cls", [find(name) for name in CLASSES.split()])
 def test_every_public_attribute_is_in_the_reference(cls: type) -> None:
     missing = {name for name in public(cls) if not re.search(rf"`(\w+\.)*{name}\b", REFERENCE_TEXT)}
     assert not missing
@@ -289,3 +295,13 @@ def shown_default(default: Any) -> str:
     if isinstance(default, tuple):
         return ", ".join(default)
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_every_module_is_on_the_page_about_the_architecture() -> None:
+    words = set(re.findall(r"\w+", (DOCS / "architecture.md").read_text()))
+    source = Path(demijohn.__file__).parent
+    for path in source.rglob("*.py"):
+        folder, *inner = path.relative_to(source).with_suffix("").parts
+        # The modules of the server each by its name, those of other packages by the package's.
+        name = inner[-1] if folder == "server" else folder
+        assert name.startswith("__") or name in words, path.relative_to(source)
