@@ -19,7 +19,7 @@ server.settings server.log server.pidfile server.slots server.sockets server.htt
 server.accesslog server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership
 server.loop server.worker server.reload server.arbiter server
 container.dockerfile container.kubernetes container
-dropin dropin_site.sitecustomize cli_server cli __main__
+aliased aliasing dropin dropin_site.sitecustomize cli_server cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.

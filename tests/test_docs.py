@@ -121,7 +121,7 @@ def unknown_word(words: list[str], also: set[str]) -> str | None:
     for word in rest:
         if word.startswith("-"):
             if command.name in ("serve", "health"):
-                known = {"--help", "-h", "--timeout", *(each for flag in FLAGS for each in flag.spellings)}
+                known = {"--help", "-h", "--timeout", "--dropin", *(each for flag in FLAGS for each in flag.spellings)}
             else:
                 known = {
                     "--help",

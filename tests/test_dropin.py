@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.request
 import venv
 from pathlib import Path
 
@@ -121,6 +122,21 @@ def test_installing_twice_is_installing_once(script) -> None:
     )
 
     assert run(sys.executable, path).stdout == "1\n"
+
+
+def test_the_server_can_serve_an_application_that_imports_flask(start, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import flask\n"
+        "app = flask.Flask(__name__)\n"
+        "@app.route('/')\n"
+        "def index(): return flask.Flask.__module__\n"
+    )
+    server = start("-m", "demijohn", "serve", "--dropin", "-b", "127.0.0.1:0", "-w", "1", "shop:app", cwd=tmp_path)
+    url = server.wait_for(r"Listening at: (\S+)")[1]
+    server.wait_for("Worker ready")
+
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"demijohn.app"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from sys import modules
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers know it, without the cost of importing typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import json as json
     from .app import Flask as Flask
     from .blueprints import Blueprint as Blueprint

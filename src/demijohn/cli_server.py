@@ -62,6 +62,11 @@ def _serve_parser() -> _Parser:
         metavar="APP",
         help="The application: module:name, or module:factory(literals). Any WSGI application will do.",
     )
+    parser.add_argument(
+        "--dropin",
+        action="store_true",
+        help="Let 'import flask' mean demijohn in the application, and in the programs it starts.",
+    )
     for flag in FLAGS:
         text = flag.help.replace("%", "%%")
         if flag.is_switch:
@@ -83,12 +88,19 @@ def serve(arguments: list[str], app_import_path: str | None = None) -> int:
     parser = _serve_parser()
     values = vars(parser.parse_args(arguments))
     target = values.pop("app") or app_import_path
+    dropin = values.pop("dropin")
     if not target:
         parser.error(f"name the application to serve, for example {_likely_target()}")
     try:
         settings = from_values(values)
     except SettingError as error:
         parser.exit(2, f"Error: {error}\n")
+    if dropin:
+        from .dropin import install, pass_on
+
+        # Here and not in the workers: they are forked from this process, the later ones too.
+        install()
+        pass_on()
     # A module that calls app.run() when it is imported must not start a second server.
     os.environ["FLASK_RUN_FROM_CLI"] = "true"
     return run_server(target, settings)

@@ -1,0 +1,134 @@
+"""The alias itself: `flask` is `demijohn`, module by module.
+
+Interpreters may import this at each start (`demijohn dropin enable`), so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.abc import InspectLoader
+    from importlib.metadata import Distribution, DistributionFinder
+    from types import CodeType
+    from typing import Any
+
+#: The releases whose API is implemented, as `importlib.metadata.version` answers.
+VERSIONS = {"flask": "3.1.3", "flask-jsonrpc": "4.0.0"}
+
+# Where the name differs by more than its first part.
+RENAMED = {
+    "flask": "demijohn",
+    "flask_jsonrpc": "demijohn.jsonrpc",
+    "flask.sansio.app": "demijohn.app",
+    "flask.sansio.blueprints": "demijohn.blueprints",
+    "flask.sansio.scaffold": "demijohn.scaffold",
+}
+_NAMESPACE = "flask.sansio"
+
+
+def real_name(name: str) -> str:
+    """Return the name of the demijohn module that a `flask` module is."""
+    if name in RENAMED:
+        return RENAMED[name]
+    root, _, rest = name.partition(".")
+    return f"{RENAMED[root]}.{rest}"
+
+
+class _Finder:
+    """Finds the modules and the distributions that stand for Flask's, and loads the modules."""
+
+    def __init__(self) -> None:
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    # -- modules ----------------------------------------------------------------------------------
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] not in ("flask", "flask_jsonrpc"):
+            return None
+        if fullname == _NAMESPACE:
+            return ModuleSpec(fullname, self, is_package=True)  # type: ignore[arg-type]
+        real = find_spec(real_name(fullname))
+        if real is None:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        is_package = real.submodule_search_locations is not None
+        return ModuleSpec(fullname, self, origin=real.origin, is_package=is_package)  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        if spec.name == _NAMESPACE:
+            return ModuleType(spec.name)
+        module = import_module(real_name(spec.name))
+        self._specs[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has stamped the alias's spec on the module, which has run already: give it back its own.
+        assert module.__spec__ is not None
+        if module.__spec__.name in self._specs:
+            module.__spec__ = self._specs.pop(module.__spec__.name)
+
+    def get_source(self, fullname: str) -> str | None:
+        loader = self._real_loader(fullname)
+        return None if loader is None else loader.get_source(real_name(fullname))
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """For `python -m flask`."""
+        loader = self._real_loader(fullname)
+        return None if loader is None else loader.get_code(real_name(fullname))
+
+    def _real_loader(self, fullname: str) -> InspectLoader | None:
+        spec = None if fullname == _NAMESPACE else find_spec(real_name(fullname))
+        loader: Any = None if spec is None else spec.loader
+        return loader if hasattr(loader, "get_code") else None
+
+    def is_package(self, fullname: str) -> bool:
+        spec = self.find_spec(fullname)
+        return spec is not None and spec.submodule_search_locations is not None
+
+    # -- distributions ----------------------------------------------------------------------------
+
+    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterable[Distribution]:
+        from .aliased import AliasedDistribution  # importlib.metadata is a slow import, and in use here already
+
+        wanted = getattr(context, "name", None)
+        for name, version in VERSIONS.items():
+            if wanted is None or _normalized(wanted) == name:
+                yield AliasedDistribution(name, version)
+
+
+def _normalized(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def is_installed() -> bool:
+    """Whether `import flask` means demijohn in this interpreter."""
+    return any(isinstance(finder, _Finder) for finder in sys.meta_path)
+
+
+def install() -> None:
+    """Let `flask` and `flask_jsonrpc` mean demijohn in this interpreter from here on.
+
+    Raises ImportError when the real one has been imported already: half an alias would be worse than none.
+    """
+    if is_installed():
+        return
+    for name in ("flask", "flask_jsonrpc"):
+        module = sys.modules.get(name)
+        if module is not None:
+            raise ImportError(
+                f"{name!r} has been imported already, from {getattr(module, '__file__', None)}, and what holds on to it"
+                " would not change. Call demijohn.dropin.install() first, or start the program with"
+                " 'python -m demijohn.dropin'.",
+                name=name,
+            )
+    sys.meta_path.insert(0, _Finder())
+    # Extensions compare `flask.__version__` where they do not ask importlib.metadata.
+    import_module("demijohn").__version__ = VERSIONS["flask"]  # type: ignore[attr-defined]
