@@ -65,6 +65,13 @@ EXTENSIONS = [
             "tests.test_fields.test_*_datetime_formatters*": "the same",
         },
     ),
+    Suite("Flask-Cors", "flask-cors==6.0.5", _EXTENSIONS, passed=98),
+    Suite("Flask-HTTPAuth", "flask-httpauth==4.8.1", _EXTENSIONS, passed=121),
+    Suite("Flask-JWT-Extended", "flask-jwt-extended==4.7.4", _EXTENSIONS, passed=180),
+    Suite("Flask-Marshmallow", "flask-marshmallow==1.5.0", _EXTENSIONS, passed=50),
+    Suite("Flask-Smorest", "flask-smorest==0.47.0", _EXTENSIONS, passed=554),
+    Suite("Frozen-Flask", "frozen-flask==1.0.2", _EXTENSIONS, passed=193),
+    Suite("OpenTelemetry", "opentelemetry-instrumentation-flask==0.66b1", _EXTENSIONS, passed=60),
 ]
 
 GROUPS = {"flask": FLASK, "extensions": EXTENSIONS}
