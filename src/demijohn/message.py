@@ -163,8 +163,14 @@ def response_message(
     Raises BadResponse for a status or a field that would break the message (RFC 9110 §5.5: CR, LF and NUL in
     a value are how responses are split).
     """
-    if not (status[:3].isdecimal() and status[3:4] in ("", " ") and "\r" not in status and "\n" not in status):
+    # RFC 9112 §4. The reason goes out as ISO 8859-1; a control in it could end the line.
+    code = status[:3]
+    if not (
+        code.isascii() and code.isdecimal() and len(code) == 3 and status[3:4] in ("", " ") and status.isprintable()
+    ):
         raise BadResponse(f"the status {status!r} is not three digits, a space and a reason")
+    if not status.isascii() and any(char > "\xff" for char in status):
+        raise BadResponse(f"the status {status!r} holds characters that ISO 8859-1 cannot say")
     content_length: int | None = None
     own_fields: frozenset[bytes] = _NO_FIELDS
     lines: list[str] = []
@@ -179,6 +185,8 @@ def response_message(
         else:
             if lower in ("date", "server"):
                 own_fields = own_fields | {lower.encode()}
+            if ":" in name:
+                raise BadResponse(f"{name!r} is not a header name")
             lines.append(f"{name}: {value}\r\n")
     return ResponseMessage(status, encode_field_lines(lines), content, content_length, own_fields, close)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.strategies import splits_of
 
@@ -399,10 +401,91 @@ def test_a_request_can_be_answered_without_the_content_it_offers() -> None:
     assert b"\r\nConnection: close\r\n" in http.respond(head, ResponseMessage("404 Not Found", b"", b""))
 
 
+def test_content_that_looks_like_the_last_request_is_content() -> None:
+    """Its field lines are those of the request before, which are not read a second time."""
+    http = connection()
+    inner = get(b"/inner")
+    got = []
+    for piece in (get(), post(b"Content-Length: %d\r\n" % len(inner), b""), inner, get(b"/last")):
+        http.receive_data(piece)
+        got += outcome(http)
+        http.events.clear()
+
+    assert [(method, target, content) for method, target, _, content in got] == [
+        ("GET", b"/", b""),
+        ("POST", b"/", inner),
+        ("GET", b"/last", b""),
+    ]
+
+
+def test_a_line_end_between_requests_is_no_request() -> None:
+    http = received([get(), b"\r\n", get()])
+
+    assert len(http.events) == 2
+    assert not http.in_message
+
+
+def test_fields_are_limited_though_their_head_began_behind_another_request() -> None:
+    http = received([get() + b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 9000, b"\r\n\r\n"])
+
+    assert outcome(http)[1:] == [431]
+
+
+def test_trailers_are_counted_for_each_request() -> None:
+    http = connection()
+    for _ in range(300):
+        http.receive_data(chunked(b"0", b"X: trailer", b""))
+
+    assert not any(isinstance(event, ProtocolError) for event in http.events)
+    assert len(http.events) == 300
+
+
 # -- for every input -----------------------------------------------------------------------------------------
 
 valid_messages = st.sampled_from([data for data, _ in FINE.values()])
 any_messages = st.sampled_from([data for data, _ in [*FINE.values(), *MALFORMED.values()]])
+
+
+# Requests with the same field lines, and content that is itself a request with them.
+alike = [
+    get(b"/x"),
+    post(b"", b""),
+    *(post(b"Content-Length: %d\r\n" % len(inner), inner) for inner in (get(b"/in"), b"x" + get(b"/in"))),
+    *(chunked(b"%x" % len(inner), inner, b"0", b"") for inner in (get(b"/in"), b"ab")),
+    post(b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n", b"abc"),
+    get(fields=HOST + b"Connection: upgrade\r\nUpgrade: h2c\r\n"),
+    b"\r\n" + get(),
+    b"GET /none HTTP/1.1\r\n\r\n",
+]
+
+
+@st.composite
+def cut_where_it_matters(draw: st.DrawFn) -> list[bytes]:
+    """Messages cut between them, behind heads, and before what looks like a request."""
+    messages = draw(st.lists(st.sampled_from(alike), max_size=5))
+    data = b"".join(messages)
+    marks = {match.start() for match in re.finditer(b"GET|POST", data)}
+    marks |= {match.end() for match in re.finditer(b"\r\n\r\n", data)}
+    marks |= {draw(st.integers(0, len(data))) for _ in range(2)}
+    cuts = sorted({mark for mark in marks if draw(st.booleans())} | {0, len(data)})
+    return [data[begin:end] for begin, end in itertools.pairwise(cuts)]
+
+
+def taken_at_once(pieces: Iterable[bytes]) -> list[Any]:
+    """The outcome when each request is taken as soon as it is there, as the server does."""
+    http = connection()
+    taken = []
+    for piece in pieces:
+        http.receive_data(piece)
+        taken += outcome(http)
+        http.events.clear()
+    return [event if not isinstance(event, int) else "refused" for event in taken]
+
+
+@settings(max_examples=500)
+@given(cut_where_it_matters())
+def test_where_a_request_begins_does_not_depend_on_how_bytes_arrive(pieces: list[bytes]) -> None:
+    assert taken_at_once(pieces) == taken_at_once([bytes([byte]) for byte in b"".join(pieces)])
 
 
 @given(

@@ -266,6 +266,7 @@ class Connection:
                 head = RequestHead(_METHODS[line[1]], line[2], _HTTP_11, self._repeated_fields, self._origin)
                 self.events.append(head)
                 return
+        self._between = False  # until the parser is known to be at the start of a message again
         self._arriving = data
         try:
             self._feed(data)
@@ -429,7 +430,8 @@ class Connection:
             raise self._reject(501, _UNKNOWN_METHOD)
         if len(self._fields) > limits.limit_request_fields:
             raise self._reject(431, "The request has too many fields.")
-        if len(self._raw) + len(self._arriving) > self._smallest_limit:
+        # What is here of this head came with the last piece, unless the head has begun before.
+        if self.in_message or len(self._arriving) > self._smallest_limit:
             self._check_sizes(len(method), len(target))
         if target[:1] != b"/" or b"#" in target:
             self._check_target(method, target)
@@ -483,6 +485,7 @@ class Connection:
         self._upgrading = upgrade and self._parser.should_upgrade()
         self._plain = not (self._ends or chunked or content_length or self._upgrading)
         if chunked or content_length:
+            self._chunks = self._trailers = 0
             self._fed = -len(self._arriving)
             if expects:
                 self.expecting = head
@@ -568,7 +571,7 @@ class Connection:
             head.spool = self._spool
             head.content = None
             self._spool = None
-        self._body_bytes = self._chunks = self._trailers = 0
+        self._body_bytes = 0
 
     # -- answers out -----------------------------------------------------------------------------------
 

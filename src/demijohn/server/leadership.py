@@ -12,6 +12,7 @@ does must bear that; `loop.py` says how it does, connection by connection.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from typing import Generic, TypeVar
 
 from ..message import RequestHead
 from ..typing import Route
+
+log = logging.getLogger("demijohn.server")
 
 Job = TypeVar("Job")
 
@@ -104,7 +107,8 @@ class Team(Generic[Job]):
         other is left to the next thread that is free (False).
         """
         with self._lock:
-            if self.leader is not member or self._appoint() or bearable:
+            # Alone it does any job: there is nobody to leave one to.
+            if self.leader is not member or self._appoint() or bearable or len(self.members) == 1:
                 return True
             self._jobs.append(job)
             return False
@@ -138,9 +142,16 @@ class Team(Generic[Job]):
         member.thread = threading.Thread(
             target=self._live, args=(member,), name=f"demijohn-{len(self.members)}", daemon=True
         )
+        try:
+            member.thread.start()  # it waits for the lock before it looks who leads
+        except RuntimeError as error:  # at a limit of the system
+            if not self.members:
+                raise
+            log.error("Cannot start another thread, so %d have to do: %s", len(self.members), error)
+            self._size = len(self.members)
+            return False
         self.members.append(member)
         self.leader = member
-        member.thread.start()
         return True
 
     def _live(self, member: Member) -> None:

@@ -57,6 +57,8 @@ _LONGEST_SAMPLE_S = 0.02
 _BEARABLE_S = 0.005
 _RECEIVE_BYTES = 65536
 _ACCEPTS_AT_ONCE = 16
+# More than any backlog holds.
+_ACCEPTS_AT_LAST = 1 << 16
 # A file goes out in turns of at most this, so that a fast reader of a large one does not keep the thread.
 _SENDFILE_BYTES = 1 << 20
 # RFC 9112 §9.6: how long to read and drop what a peer still sends after its last answer.
@@ -515,7 +517,7 @@ class Engine:
         self._drain_begun = True
         self._set_accepting(False)
         for listener in self._listeners.values():
-            self._accept(listener, sys.maxsize)
+            self._accept(listener, _ACCEPTS_AT_LAST)
             # In this process: what comes now goes to a worker that goes on, or is refused at once when none does.
             listener.close()
         self._accept_again_at = None

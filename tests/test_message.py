@@ -1,0 +1,51 @@
+"""What an application may answer, before it becomes bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demijohn.message import BadResponse, response_message
+
+
+@pytest.mark.parametrize(
+    "status", ["", "20", "2000 OK", "abc OK", "٢٠٠ ok", "200\r\nX: y", "200 a\0b", "200 a\tb", "299 €uro"]
+)
+def test_a_status_that_would_break_the_message_is_refused(status: str) -> None:
+    with pytest.raises(BadResponse, match="status"):
+        response_message(status, [], b"")
+
+
+@pytest.mark.parametrize("status", ["200 OK", "200", "299 Très bien"])
+def test_a_reason_is_free_text(status: str) -> None:
+    assert response_message(status, [], b"").status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("X", "a\r\nY: b"), ("X", "a\nb"), ("X", "\0"), ("X Y", "a"), ("", "a"), ("X:", "a"), ("X", "€")],
+)
+def test_a_field_that_would_break_the_message_is_refused(name: str, value: str) -> None:
+    with pytest.raises(BadResponse):
+        response_message("200 OK", [(name, value)], b"")
+
+
+def test_framing_is_left_to_the_server() -> None:
+    headers = [("Content-Length", "3"), ("Connection", "close"), ("Transfer-Encoding", "chunked"), ("X", "y")]
+
+    message = response_message("200 OK", headers, [b"abc"])
+
+    assert (message.field_lines, message.content_length) == (b"X: y\r\n", 3)
+
+
+@given(st.text(), st.lists(st.tuples(st.text(), st.text()), max_size=3))
+def test_whatever_is_answered_is_refused_or_made_of_whole_lines(status: str, headers: list[tuple[str, str]]) -> None:
+    try:
+        message = response_message(status, headers, b"")
+    except BadResponse:
+        return
+    message.status.encode("latin-1")
+    lines = message.field_lines.split(b"\r\n")
+    assert lines.pop() == b""
+    assert all(b":" in line and b"\n" not in line and b"\r" not in line for line in lines)
