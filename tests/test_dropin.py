@@ -126,10 +126,7 @@ def test_installing_twice_is_installing_once(script) -> None:
 
 def test_the_server_can_serve_an_application_that_imports_flask(start, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(
-        "import flask\n"
-        "app = flask.Flask(__name__)\n"
-        "@app.route('/')\n"
-        "def index(): return flask.Flask.__module__\n"
+        "import flask\napp = flask.Flask(__name__)\n@app.route('/')\ndef index(): return flask.Flask.__module__\n"
     )
     server = start("-m", "demijohn", "serve", "--dropin", "-b", "127.0.0.1:0", "-w", "1", "shop:app", cwd=tmp_path)
     url = server.wait_for(r"Listening at: (\S+)")[1]

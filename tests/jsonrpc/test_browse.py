@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("selenium")
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -98,7 +99,9 @@ class Page:
         return self
 
     def wait(self, condition: Any) -> Any:
-        return WebDriverWait(self.driver, PATIENCE_S).until(condition)
+        # The page may draw an element anew between finding and reading it: then the condition is asked again.
+        again = [NoSuchElementException, StaleElementReferenceException]
+        return WebDriverWait(self.driver, PATIENCE_S, ignored_exceptions=again).until(condition)
 
     def one(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
