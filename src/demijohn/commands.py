@@ -11,10 +11,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import update_wrapper
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeGuard, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, overload
 
 import click
 from werkzeug.serving import is_running_from_reloader
@@ -76,45 +77,58 @@ def find_best_app(module: ModuleType) -> Flask:
 
 def _best_app(module: ModuleType) -> tuple[str, Flask]:
     """Return what `find_best_app` does, after the expression that names it: `app`, `create_app()`."""
-    for name in APP_NAMES:
-        if is_application(value := getattr(module, name, None)):
-            return name, value
+    for candidates in (_usual_application, _applications, _made_application):
+        found = candidates(module)
+        # An application with two names is one application.
+        if len({id(app) for app in found.values()}) > 1:
+            names = ", ".join(map(repr, found))
+            raise NoAppException(
+                f"Module {module.__name__!r} has several applications: {names}."
+                f" Say which one to use, as in '{module.__name__}:{next(iter(found))}'."
+            )
+        if found:
+            return found.popitem()
+    raise NoAppException(
+        f"Module {module.__name__!r} has no application, and neither {' nor '.join(FACTORY_NAMES)} that returns one."
+        f" Say where it is: '{module.__name__}:name', or '{module.__name__}:factory(arguments)'."
+    )
 
-    # An application with two names is one application.
-    found = {id(value): (name, value) for name, value in vars(module).items() if is_application(value)}
-    if len(found) == 1:
-        return found.popitem()[1]
-    if found:
-        names = ", ".join(repr(name) for name, _ in found.values())
-        raise NoAppException(
-            f"Detected multiple Flask applications in module {module.__name__!r}: {names}."
-            f" Use '{module.__name__}:name' to say which one."
-        )
 
-    for name in FACTORY_NAMES:
-        factory = getattr(module, name, None)
-        if not inspect.isfunction(factory):
-            continue
+def _applications(module: ModuleType) -> dict[str, Flask]:
+    return {name: value for name, value in vars(module).items() if is_application(value)}
+
+
+def _usual_application(module: ModuleType) -> dict[str, Flask]:
+    named = ((name, getattr(module, name, None)) for name in APP_NAMES)
+    return next(({name: value} for name, value in named if is_application(value)), {})
+
+
+def _factories(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    named = ((name, getattr(module, name, None)) for name in FACTORY_NAMES)
+    return {name: value for name, value in named if inspect.isfunction(value)}
+
+
+def _made_application(module: ModuleType) -> dict[str, Flask]:
+    for name, factory in _factories(module).items():
         if not _accepts(factory, (), {}):
             raise NoAppException(
-                f"Detected factory {name!r} in module {module.__name__!r}, but it cannot be called without"
-                f" arguments. Use '{module.__name__}:{name}(args)' to pass them."
+                f"Factory {name!r} in module {module.__name__!r} needs arguments: it takes {_parameters(factory)}."
+                f" Give them, as in '{module.__name__}:{name}(arguments)'."
             )
         if is_application(value := factory()):
-            return f"{name}()", value
+            return {f"{name}()": value}
+    return {}
 
-    raise NoAppException(
-        f"Failed to find Flask application or factory in module {module.__name__!r}."
-        f" Use '{module.__name__}:name' to specify one."
-    )
+
+def _parameters(function: Callable[..., Any]) -> inspect.Signature:
+    # What counts is the function that is called, not the one a decorator says it wraps.
+    return inspect.signature(function, follow_wrapped=False)
 
 
 def _accepts(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether `function` can be called with these arguments; found out without calling it."""
-    # What counts is the function that is called, not the one a decorator says it wraps.
-    signature = inspect.signature(function, follow_wrapped=False)
     try:
-        signature.bind(*args, **kwargs)
+        _parameters(function).bind(*args, **kwargs)
     except TypeError:
         return False
     return True
@@ -127,58 +141,51 @@ def find_app_by_string(module: ModuleType, app_name: str) -> Flask:
 
     Raises NoAppException when that is no name or call, when it does not exist, or gives no application.
     """
-    name, args, kwargs = _parse_app_name(app_name)
-    try:
-        value = getattr(module, name)
-    except AttributeError:
-        raise NoAppException(
-            f"Failed to find attribute {name!r} in {module.__name__!r}.{_applications_in(module)}"
-        ) from None
 
+    def no_app(reason: str) -> NoAppException:
+        return NoAppException(f"'{module.__name__}:{app_name}' gives no application: {reason}")
+
+    try:
+        name, args, kwargs = _read_app_name(app_name)
+    except ValueError as error:
+        raise no_app(str(error)) from None
+    if not hasattr(module, name):
+        there = ", ".join([*_applications(module), *(f"{factory}()" for factory in _factories(module))])
+        raise no_app(f"the module has no {name!r}. It has: {there or 'neither an application nor a factory'}.")
+    value = getattr(module, name)
     if inspect.isfunction(value):
         if not _accepts(value, args, kwargs):
-            raise NoAppException(
-                f"The factory {app_name!r} in module {module.__name__!r} could not be called with these arguments:"
-                f" it takes {inspect.signature(value, follow_wrapped=False)}."
-            )
+            raise no_app(f"{name!r} cannot be called like this, it takes {_parameters(value)}.")
         value = value(*args, **kwargs)
-
-    if not is_application(value):
-        raise NoAppException(
-            f"A valid Flask application was not obtained from '{module.__name__}:{app_name}':"
-            f" it is of type {type(value).__name__!r}."
-        )
-    return value
+    if is_application(value):
+        return value
+    raise no_app(
+        f"what is there is of type {type(value).__name__!r}. Name a Flask object or a function that makes one."
+    )
 
 
-def _parse_app_name(app_name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    """Read `name` or `name(1, key="value")` as a name and literal arguments."""
+def _read_app_name(app_name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Read `name` or `name(1, key="value")` as a name and literal arguments; ValueError says why it is neither."""
+    with suppress(SyntaxError):
+        match ast.parse(app_name.strip(), mode="eval").body:
+            case ast.Name(id=name):
+                return name, (), {}
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+                named = {keyword.arg: _literal(keyword.value) for keyword in keywords if keyword.arg}
+                return name, tuple(map(_literal, args)), named
+            case ast.Call(func=function):
+                raise ValueError(f"{ast.unparse(function)!r} is called, and only a plain name of the module can be.")
+    raise ValueError(f"{app_name!r} is neither a name nor a call, such as 'app' or 'create_app(\"production\")'.")
+
+
+def _literal(argument: ast.expr) -> Any:
     try:
-        expression = ast.parse(app_name.strip(), mode="eval").body
-    except SyntaxError:
-        _refuse_app_name(app_name)
-    if isinstance(expression, ast.Name):
-        return expression.id, (), {}
-    if not isinstance(expression, ast.Call):
-        _refuse_app_name(app_name)
-    if not isinstance(expression.func, ast.Name):
-        raise NoAppException(f"Function reference must be a simple name: {app_name!r}.")
-    try:
-        args = tuple(ast.literal_eval(arg) for arg in expression.args)
-        kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in expression.keywords if keyword.arg}
+        return ast.literal_eval(argument)
     except ValueError:
-        raise NoAppException(f"Failed to parse arguments as literal values: {app_name!r}.") from None
-    return expression.func.id, args, kwargs
-
-
-def _refuse_app_name(app_name: str) -> NoReturn:
-    raise NoAppException(f"Failed to parse {app_name!r} as an attribute name or function call.")
-
-
-def _applications_in(module: ModuleType) -> str:
-    names = [name for name, value in vars(module).items() if is_application(value)]
-    names += [f"{name}()" for name in FACTORY_NAMES if inspect.isfunction(getattr(module, name, None))]
-    return f" It has: {', '.join(names)}." if names else ""
+        raise ValueError(
+            f"the argument {ast.unparse(argument)!r} is no literal. Text in quotes, numbers, True, False, None,"
+            " and lists, tuples, sets and dictionaries of them can be given."
+        ) from None
 
 
 def prepare_import(path: str | os.PathLike[str]) -> str:
