@@ -6,8 +6,9 @@ A value of such a type is written as an object with one key, the tag: `{" t": [1
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from markupsafe import Markup
@@ -46,126 +47,111 @@ class JSONTag:
         return {self.key: self.to_json(value)}
 
 
-class TagDict(JSONTag):
-    """A dictionary whose only key is a tag, so that it is not read as one: the key is written with `__` after it."""
+class _Codec(NamedTuple):
+    """How values are written, given what writes the values inside them, and read."""
+
+    write: Callable[[Any, Callable[[Any], Any]], Any]
+    read: Callable[[Any], Any]
+
+
+class _Coded(JSONTag):
+    """The tag of one type, whose values a codec writes and reads."""
 
     __slots__ = ()
-    key = " di"
+
+    _type: ClassVar[type]
+    _codec: ClassVar[_Codec]
 
     def check(self, value: Any) -> bool:
-        return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in self.serializer.tags
+        return isinstance(value, self._type)
 
     def to_json(self, value: Any) -> Any:
-        [(key, inner)] = value.items()
-        return {f"{key}__": self.serializer.tag(inner)}
+        return self._codec.write(value, self.serializer.tag)
 
     def to_python(self, value: Any) -> Any:
-        [(key, inner)] = value.items()
-        return {key[:-2]: inner}
+        return self._codec.read(value)
 
 
-class PassDict(JSONTag):
-    """Any other dictionary."""
+class _Passed(_Coded):
+    """What JSON knows, so that nothing has to mark it: only the values inside may need tags."""
 
     __slots__ = ()
 
-    def check(self, value: Any) -> bool:
-        return isinstance(value, dict)
-
-    def to_json(self, value: Any) -> Any:
-        tag = self.serializer.tag
-        return {key: tag(inner) for key, inner in value.items()}
-
-    tag = to_json
+    tag = _Coded.to_json
 
 
-class _Items(JSONTag):
+def _items(value: Any, write: Callable[[Any], Any]) -> list[Any]:
+    return [write(item) for item in value]
+
+
+class PassDict(_Passed):
     __slots__ = ()
+    _type = dict
+    _codec = _Codec(lambda value, write: {key: write(inner) for key, inner in value.items()}, dict)
 
-    def to_json(self, value: Any) -> Any:
-        return [self.serializer.tag(item) for item in value]
+
+class PassList(_Passed):
+    __slots__ = ()
+    _type = list
+    _codec = _Codec(_items, list)
 
 
-class TagTuple(_Items):
+class TagTuple(_Coded):
     __slots__ = ()
     key = " t"
-
-    def check(self, value: Any) -> bool:
-        return isinstance(value, tuple)
-
-    def to_python(self, value: Any) -> Any:
-        return tuple(value)
+    _type = tuple
+    _codec = _Codec(_items, tuple)
 
 
-class PassList(_Items):
-    __slots__ = ()
-
-    def check(self, value: Any) -> bool:
-        return isinstance(value, list)
-
-    tag = _Items.to_json
-
-
-class TagBytes(JSONTag):
+class TagBytes(_Coded):
     """Bytes, in base 64."""
 
     __slots__ = ()
     key = " b"
-
-    def check(self, value: Any) -> bool:
-        return isinstance(value, bytes)
-
-    def to_json(self, value: Any) -> Any:
-        return b64encode(value).decode("ascii")
-
-    def to_python(self, value: Any) -> Any:
-        return b64decode(value)
+    _type = bytes
+    _codec = _Codec(lambda value, _: b64encode(value).decode("ascii"), b64decode)
 
 
-class TagMarkup(JSONTag):
-    """Whatever has `__html__`; read back as Markup."""
-
-    __slots__ = ()
-    key = " m"
-
-    def check(self, value: Any) -> bool:
-        return callable(getattr(value, "__html__", None))
-
-    def to_json(self, value: Any) -> Any:
-        return str(value.__html__())
-
-    def to_python(self, value: Any) -> Any:
-        return Markup(value)
-
-
-class TagUUID(JSONTag):
+class TagUUID(_Coded):
     __slots__ = ()
     key = " u"
-
-    def check(self, value: Any) -> bool:
-        return isinstance(value, UUID)
-
-    def to_json(self, value: Any) -> Any:
-        return value.hex
-
-    def to_python(self, value: Any) -> Any:
-        return UUID(value)
+    _type = UUID
+    _codec = _Codec(lambda value, _: value.hex, UUID)
 
 
-class TagDateTime(JSONTag):
+class TagDateTime(_Coded):
     """A date and time, as an HTTP date: read back in UTC, to the second."""
 
     __slots__ = ()
     key = " d"
+    _type = datetime
+    _codec = _Codec(lambda value, _: http_date(value), parse_date)
+
+
+class TagMarkup(_Coded):
+    """Whatever has `__html__`; read back as Markup."""
+
+    __slots__ = ()
+    key = " m"
+    _codec = _Codec(lambda value, _: str(value.__html__()), Markup)
 
     def check(self, value: Any) -> bool:
-        return isinstance(value, datetime)
+        return callable(getattr(value, "__html__", None))
 
-    def to_json(self, value: Any) -> Any:
-        return http_date(value)
 
-    def to_python(self, value: Any) -> Any:
-        return parse_date(value)
+class TagDict(_Coded):
+    """A dictionary whose only key is a tag, so that it is not read as one: the key is written with `__` after it."""
+
+    __slots__ = ()
+    key = " di"
+    _type = dict
+    _codec = _Codec(
+        lambda value, write: {f"{key}__": write(inner) for key, inner in value.items()},
+        lambda value: {key.removesuffix("__"): inner for key, inner in value.items()},
+    )
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, dict) and len(value) == 1 and value.keys() <= self.serializer.tags.keys()
 
 
 class TaggedJSONSerializer:
