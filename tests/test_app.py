@@ -11,7 +11,7 @@ from werkzeug import serving
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound
 from werkzeug.routing import BuildError
 
-from demijohn import Flask, Response, abort, current_app, g, redirect, request, signals, url_for
+from demijohn import Blueprint, Flask, Response, abort, current_app, g, redirect, request, signals, url_for
 from demijohn.testing import FlaskClient
 
 
@@ -71,6 +71,16 @@ def test_each_method_has_a_decorator(app: Flask, client: FlaskClient, method: st
 def test_methods_given_as_a_string_are_refused_with_the_fix(app: Flask) -> None:
     with pytest.raises(TypeError, match=r'methods=\["POST"\]'):
         app.route("/", methods="POST")(lambda: "")
+
+
+def test_a_rule_without_endpoint_and_view_is_refused_by_name(app: Flask) -> None:
+    blueprint = Blueprint("shop", __name__)
+    blueprint.add_url_rule("/basket")
+    why = "has no name: it was added with neither an endpoint nor a view"
+    with pytest.raises(AssertionError, match=f"'/stock' {why}"):
+        app.add_url_rule("/stock")
+    with pytest.raises(AssertionError, match=f"'/basket' {why}"):
+        app.register_blueprint(blueprint)
 
 
 def test_two_views_of_one_name_are_refused(app: Flask) -> None:

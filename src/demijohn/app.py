@@ -34,7 +34,7 @@ from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv
 from .json.provider import DefaultJSONProvider, JSONProvider
 from .logging import create_logger
 from .routing import UrlMap
-from .scaffold import Scaffold, _endpoint_from_view_func, chain, chain_back, find_package, setupmethod
+from .scaffold import Scaffold, chain, chain_back, default_endpoint, find_package, setupmethod
 from .sessions import SecureCookieSessionInterface, SessionInterface
 from .signals import (
     appcontext_tearing_down,
@@ -406,8 +406,7 @@ class Flask(Scaffold):
         Raises AssertionError when the endpoint has another view already, TypeError for `methods` given as a string.
         """
         if endpoint is None:
-            assert view_func is not None, "expected view func if endpoint is not provided."
-            endpoint = _endpoint_from_view_func(view_func)
+            endpoint = default_endpoint(rule, view_func)
         options["endpoint"] = endpoint
         methods = options.pop("methods", None)
         if methods is None:
@@ -918,20 +917,26 @@ class Flask(Scaffold):
             try:
                 ctx.push()
                 response = self.full_dispatch_request()
-            except Exception as e:
-                error = e
-                response = self.handle_exception(e)
-            except:
-                error = sys.exc_info()[1]
-                raise
+            except BaseException as raised:
+                error = raised
+                if not isinstance(raised, Exception):
+                    raise  # to stop the process, as KeyboardInterrupt: no answer
+                response = self.handle_exception(raised)
             return response(environ, start_response)
         finally:
-            if "werkzeug.debug.preserve_context" in environ:
-                environ["werkzeug.debug.preserve_context"](_cv_app.get())
-                environ["werkzeug.debug.preserve_context"](_cv_request.get())
-            if error is not None and self.should_ignore_error(error):
-                error = None
-            ctx.pop(error)
+            self._leave_request(ctx, environ, error)
+
+    def _leave_request(self, ctx: RequestContext, environ: WSGIEnvironment, error: BaseException | None) -> None:
+        """Pop the context of a request, after a debugger or test client that asked for its contexts has them.
+
+        error: what the request raised, handled or not; teardown functions are told unless it is to be ignored.
+        """
+        keep = environ.get("werkzeug.debug.preserve_context")
+        if keep is not None:
+            for context in (_cv_app.get(), _cv_request.get()):
+                keep(context)
+        ignored = error is not None and self.should_ignore_error(error)
+        ctx.pop(None if ignored else error)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a WSGI request through `wsgi_app`, middleware included."""

@@ -8,7 +8,7 @@ from functools import update_wrapper
 from typing import IO, TYPE_CHECKING, Any, AnyStr, TypeVar
 
 from . import typing as ft
-from .scaffold import Scaffold, _endpoint_from_view_func, _sentinel, setupmethod
+from .scaffold import Scaffold, _sentinel, default_endpoint, setupmethod
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -57,8 +57,7 @@ class BlueprintSetupState:
             rule = "/".join((self.url_prefix.rstrip("/"), rule.lstrip("/"))) if rule else self.url_prefix
         options.setdefault("subdomain", self.subdomain)
         if endpoint is None:
-            assert view_func is not None, "expected view func if endpoint is not provided."
-            endpoint = _endpoint_from_view_func(view_func)
+            endpoint = default_endpoint(rule, view_func)
         defaults = self.url_defaults
         if "defaults" in options:
             defaults = {**defaults, **options.pop("defaults")}

@@ -303,31 +303,40 @@ class Scaffold:
         exc_class_or_code: type[Exception] | int,
     ) -> tuple[type[Exception], int | None]:
         """Return the exception class, and its status code when it is an HTTP exception."""
-        exc_class: Any
-        if isinstance(exc_class_or_code, int):
-            try:
-                exc_class = default_exceptions[exc_class_or_code]
-            except KeyError:
+        given: Any = exc_class_or_code
+        match given:
+            case int() if given in default_exceptions:
+                return default_exceptions[given], given
+            case int():
                 raise ValueError(
-                    f"{exc_class_or_code!r} is no HTTP error code that Werkzeug knows."
+                    f"{given!r} is no HTTP error code that Werkzeug knows."
                     " Use a subclass of HTTPException that has this code."
-                ) from None
-        else:
-            exc_class = exc_class_or_code
-        if isinstance(exc_class, Exception):
-            raise TypeError(f"{exc_class!r} is an instance, not a class. {_WHAT_HANDLERS_ARE_FOR}")
-        if not (isinstance(exc_class, type) and issubclass(exc_class, Exception)):
-            name = getattr(exc_class, "__name__", exc_class)
-            raise ValueError(f"{name!r} is not a subclass of Exception. {_WHAT_HANDLERS_ARE_FOR}")
-        return exc_class, exc_class.code if issubclass(exc_class, HTTPException) else None
+                )
+            case Exception():
+                raise TypeError(f"{given!r} is an instance, not a class. {_WHAT_HANDLERS_ARE_FOR}")
+            case type() if issubclass(given, Exception):
+                return given, given.code if issubclass(given, HTTPException) else None
+        name = getattr(given, "__name__", given)
+        raise ValueError(f"{name!r} is not a subclass of Exception. {_WHAT_HANDLERS_ARE_FOR}")
 
 
 _WHAT_HANDLERS_ARE_FOR = "Handlers are registered for exception classes or status codes."
 
 
+# Extensions import this name.
 def _endpoint_from_view_func(view_func: ft.RouteCallable) -> str:
     """Return the endpoint a view has when none is given: its name."""
     return view_func.__name__
+
+
+def default_endpoint(rule: str, view_func: ft.RouteCallable | None) -> str:
+    """Return the endpoint of a rule that is given none; raises AssertionError when there is no view to name it."""
+    if view_func is None:
+        raise AssertionError(
+            f"The rule {rule!r} has no name: it was added with neither an endpoint nor a view function."
+            " Pass endpoint=, view_func= or both to add_url_rule."
+        )
+    return _endpoint_from_view_func(view_func)
 
 
 def chain(funcs: dict[ft.AppOrBlueprintKey, list[F]], names: Iterable[str | None]) -> Iterable[F]:
