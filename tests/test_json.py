@@ -235,7 +235,7 @@ def test_jsonify_takes_one_value_or_several_or_names(app: Flask) -> None:
         assert jsonify(1).mimetype == "application/json"
         app.json.mimetype = "application/vnd.api+json"  # type: ignore[attr-defined]
         assert jsonify(1).mimetype == "application/vnd.api+json"
-        with pytest.raises(TypeError, match="args or kwargs, not both"):
+        with pytest.raises(TypeError, match="either args or kwargs, and got 1 of the first together with a"):
             jsonify(1, a=2)
 
 
