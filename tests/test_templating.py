@@ -235,14 +235,14 @@ def test_loading_is_explained_on_demand(
         "       -> no match",
         "    2: trying loader of blueprint 'admin' (myapp.admin)",
         "Error: the template could not be found.",
-        "  The template was looked up from an endpoint that belongs to the blueprint 'admin'.",
+        "  It was looked up from an endpoint that belongs to the blueprint 'admin'.",
     ):
         assert line in text.splitlines()
     with app.app_context():
         assert render_template("page.html") != ""
     text = next(r.getMessage() for r in caplog.records if "'page.html'" in r.getMessage())
     assert f"       -> found ({str(tmp_path / 'templates' / 'page.html')!r})" in text.splitlines()
-    assert "Warning: multiple loaders returned a match" in text
+    assert "Warning: 2 loaders have the template; the first one's is used." in text
 
 
 def test_loaders_of_ones_own_are_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -102,30 +102,38 @@ def _places(loader: BaseLoader) -> Iterable[str]:
 
 
 def _explanation(app: Flask, template: str, attempts: list[_Attempt]) -> str:
-    """Say where a template was looked for and what was there, one loader after the other."""
-    lines = [f"Locating template {template!r}:"]
-    for number, (owner, loader, source) in enumerate(attempts, start=1):
-        lines.append(f"{number:5}: trying loader of {_owner_name(app, owner)}")
-        lines.extend(f"       {line}" for line in _described(loader))
-        lines.append("       -> no match" if source is None else f"       -> found ({source[1] or '<string>'!r})")
+    """Say where a template was looked for and what was there, one loader after the other.
+
+    Flask's tests look for the words of the loaders' lines, of the error and of the advice.
+    """
+    tried = (line for number, attempt in enumerate(attempts, start=1) for line in _tried(app, number, attempt))
     found = sum(attempt.source is not None for attempt in attempts)
-    if found == 0:
-        lines.append("Error: the template could not be found.")
-    elif found > 1:
-        lines.append("Warning: multiple loaders returned a match for the template; the first one is used.")
-    if found != 1:
-        lines.extend(_advice())
-    return "\n".join(lines)
+    return "\n".join([f"Locating template {template!r}:", *tried, *_verdict(found)])
 
 
-def _advice() -> Iterator[str]:
+def _tried(app: Flask, number: int, attempt: _Attempt) -> Iterator[str]:
+    yield f"{number:5}: trying loader of {_owner_name(app, attempt.owner)}"
+    for line in _described(attempt.loader):
+        yield f"       {line}"
+    if attempt.source is None:
+        yield "       -> no match"
+    else:
+        _, file_name, _ = attempt.source
+        yield f"       -> found ({file_name or '<string>'!r})"
+
+
+def _verdict(found: int) -> Iterator[str]:
+    if found == 1:
+        return
+    if found:
+        yield f"Warning: {found} loaders have the template; the first one's is used."
+    else:
+        yield "Error: the template could not be found."
     context = _cv_request.get(None)
-    if context is not None and context.request.blueprint is not None:
-        yield (
-            "  The template was looked up from an endpoint that belongs to the blueprint"
-            f" {context.request.blueprint!r}."
-        )
-        yield "  Did you put the template in the right folder, below the blueprint's own name?"
+    blueprint = None if context is None else context.request.blueprint
+    if blueprint is not None:
+        yield f"  It was looked up from an endpoint that belongs to the blueprint {blueprint!r}."
+        yield "  Templates of a blueprint are best kept in a folder of its name, below its template folder."
         yield "  See https://flask.palletsprojects.com/blueprints/#templates"
 
 
