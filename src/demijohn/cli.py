@@ -127,12 +127,13 @@ _app_option = click.Option(
 
 
 def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> bool | None:
-    # Not given is not the same as --no-debug: then the environment decides.
-    if ctx.get_parameter_source(param.name or "") in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
-        return None
-    # By the environment, because an application factory may ask before there is an application to set it on.
-    os.environ["FLASK_DEBUG"] = "1" if value else "0"
-    return value
+    # Only an option that was given counts; without one FLASK_DEBUG stays as it is. It is set here, and not on the
+    # application, because an application factory may ask for it.
+    source = ctx.get_parameter_source(param.name or "")
+    if source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.PROMPT):
+        os.environ["FLASK_DEBUG"] = str(int(value))
+        return value
+    return None
 
 
 _debug_option = click.Option(
@@ -145,7 +146,11 @@ _debug_option = click.Option(
 
 def _load_env_files(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not _can_import("dotenv"):
-        raise click.BadParameter("python-dotenv must be installed to load an env file.", ctx=ctx, param=param)
+        raise click.BadParameter(
+            f"{value!r} is read by python-dotenv, which is not installed: pip install python-dotenv.",
+            ctx=ctx,
+            param=param,
+        )
     load_defaults = ctx.ensure_object(ScriptInfo).load_dotenv_defaults
     if value is not None or load_defaults:
         load_dotenv(value, load_defaults=load_defaults)
@@ -290,16 +295,17 @@ class CertParamType(click.ParamType):  # type: ignore[type-arg]  # generic in ne
         """
         ssl_context_class = _ssl_context_class()
         if ssl_context_class is None:
-            raise click.BadParameter('Using "--cert" requires Python to be compiled with SSL support.', ctx, param)
+            raise click.BadParameter(
+                "This Python was built without SSL support (no module 'ssl'): it cannot serve HTTPS.", ctx, param
+            )
         try:
             return self.path_type(value, param, ctx)
         except click.BadParameter:
             name = click.STRING(value, param, ctx)
             if name.lower() == "adhoc":
                 if not _can_import("cryptography"):
-                    raise click.BadParameter(
-                        "Using ad-hoc certificates requires the cryptography library.", ctx, param
-                    ) from None
+                    message = "A certificate made for the occasion needs cryptography: pip install cryptography."
+                    raise click.BadParameter(message, ctx, param) from None
                 return "adhoc"
             imported = import_string(name, silent=True)
             if isinstance(imported, ssl_context_class):
