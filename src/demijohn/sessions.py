@@ -140,9 +140,9 @@ class SessionInterface:
 session_json_serializer = TaggedJSONSerializer()
 
 
-def _lazy_sha1(string: bytes = b"") -> Any:
-    # Looked up when used: where FIPS rules out SHA-1, `digest_method` can still be replaced.
-    return hashlib.sha1(string)
+def _default_digest(content: bytes = b"") -> Any:
+    # Not hashlib.sha1 itself: a Python built for FIPS has none, and there too this module must be imported.
+    return hashlib.sha1(content)
 
 
 @lru_cache(maxsize=32)
@@ -167,7 +167,7 @@ class SecureCookieSessionInterface(SessionInterface):
     """
 
     salt = "cookie-session"
-    digest_method: Callable[..., Any] = staticmethod(_lazy_sha1)
+    digest_method: Callable[..., Any] = staticmethod(_default_digest)
     key_derivation = "hmac"
     serializer = session_json_serializer
     session_class = SecureCookieSession
