@@ -114,11 +114,9 @@ class Config(dict[str, Any]):
         A dictionary has its settings as keys, not attributes: that is `from_mapping`. Properties of a class need
         an instance.
         """
-        if isinstance(obj, str):
-            obj = import_string(obj)
-        for key in dir(obj):
-            if key.isupper():
-                self[key] = getattr(obj, key)
+        source = import_string(obj) if isinstance(obj, str) else obj
+        for name in filter(str.isupper, dir(source)):
+            self[name] = getattr(source, name)
 
     def from_file(
         self,
