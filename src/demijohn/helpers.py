@@ -165,15 +165,15 @@ def get_flashed_messages(
     return flashes if with_categories else [message for _, message in flashes]
 
 
-def _prepare_send_file_kwargs(**kwargs: Any) -> dict[str, Any]:
-    if kwargs.get("max_age") is None:
-        kwargs["max_age"] = current_app.get_send_file_max_age
+def _sending_options(max_age: int | Callable[[str | None], int | None] | None) -> dict[str, Any]:
+    """Return what Werkzeug must know of the application and the request to send a file."""
+    app = current_app
     return {
-        **kwargs,
         "environ": request.environ,
-        "use_x_sendfile": current_app.config["USE_X_SENDFILE"],
-        "response_class": current_app.response_class,
-        "_root_path": current_app.root_path,
+        "max_age": app.get_send_file_max_age if max_age is None else max_age,
+        "response_class": app.response_class,
+        "use_x_sendfile": app.config["USE_X_SENDFILE"],
+        "_root_path": app.root_path,
     }
 
 
@@ -200,19 +200,11 @@ def send_file(
 
     Raises FileNotFoundError, and TypeError for a file object without anything to tell its type by.
     """
-    return werkzeug.utils.send_file(  # type: ignore[return-value]
-        **_prepare_send_file_kwargs(
-            path_or_file=path_or_file,
-            environ=request.environ,
-            mimetype=mimetype,
-            as_attachment=as_attachment,
-            download_name=download_name,
-            conditional=conditional,
-            etag=etag,
-            last_modified=last_modified,
-            max_age=max_age,
-        )
-    )
+    file: dict[str, Any] = {"path_or_file": path_or_file, "mimetype": mimetype}
+    saving: dict[str, Any] = {"as_attachment": as_attachment, "download_name": download_name}
+    caching: dict[str, Any] = {"conditional": conditional, "etag": etag, "last_modified": last_modified}
+    options = file | saving | caching | _sending_options(max_age)
+    return werkzeug.utils.send_file(**options)  # type: ignore[return-value]
 
 
 def send_from_directory(directory: os.PathLike[str] | str, path: os.PathLike[str] | str, **kwargs: Any) -> Response:
@@ -223,9 +215,8 @@ def send_from_directory(directory: os.PathLike[str] | str, path: os.PathLike[str
 
     Raises NotFound (404) when it is not a regular file inside the directory.
     """
-    return werkzeug.utils.send_from_directory(  # type: ignore[return-value]
-        directory, path, **_prepare_send_file_kwargs(**kwargs)
-    )
+    options = kwargs | _sending_options(kwargs.get("max_age"))
+    return werkzeug.utils.send_from_directory(directory, path, **options)  # type: ignore[return-value]
 
 
 def get_root_path(import_name: str) -> str:
