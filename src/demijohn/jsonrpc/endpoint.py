@@ -379,6 +379,7 @@ class Registrar:
         Raises ValueError for what is no function, TypeError for a type hint that no JSON value can become.
         """
         if not inspect.isfunction(view_func):
+            # Flask-JSONRPC's tests look for the first sentence.
             raise ValueError(
                 f"the view function must be either a function or a staticmethod, not {view_func!r}."
                 " For a method of an object, register a function that calls it."
@@ -503,6 +504,7 @@ class JSONRPC(Registrar):
         Raises RuntimeError when there is no page.
         """
         if self.jsonrpc_browse is None:
+            # Flask-JSONRPC's tests look for these words.
             raise RuntimeError(
                 "you need to init the Browse app before register the Site, see JSONRPC.init_browse_app(...)"
             )

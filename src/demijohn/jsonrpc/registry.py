@@ -60,6 +60,7 @@ class Method:
         """
         if not isinstance(params, list | dict):
             shown = encode(params).decode().strip() if not isinstance(params, str) else params[:100]
+            # Part of the answer: the words are those clients of Flask-JSONRPC get.
             message = f"Parameter structures are by-position (list) or by-name (dict): {shown}"
             raise InvalidParamsError(data={"message": message})
         try:
