@@ -304,7 +304,7 @@ class Scaffold:
     ) -> tuple[type[Exception], int | None]:
         """Return the exception class, and its status code when it is an HTTP exception."""
         given: Any = exc_class_or_code
-        # Flask's tests look for "Use a subclass of HTTPException", "is an instance" and "is not a subclass of Exception".
+        # Flask's tests look for "Use a subclass of HTTPException", "is an instance" and "is not a subclass".
         match given:
             case int() if given in default_exceptions:
                 return default_exceptions[given], given
