@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, ValuesView
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, update_wrapper
 from inspect import iscoroutinefunction
 from types import FunctionType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, TypeVar, cast
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from .blueprints import Blueprint
-    from .message import RequestHead, ResponseMessage
+    from .message import RequestHead, ResponseMessage, Suspended
     from .templating import DispatchingJinjaLoader, Environment
     from .testing import FlaskClient, FlaskCliRunner
 
@@ -643,10 +643,15 @@ class Flask(Scaffold):
         return self.async_to_sync(func) if iscoroutinefunction(func) else func
 
     def async_to_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that runs a coroutine function to its end.
+        """Return a function that runs a coroutine function to its end: on the worker's event loop under
+        `demijohn serve`, elsewhere by asgiref.
 
-        Raises RuntimeError without the package asgiref.
+        Raises RuntimeError without the package asgiref, where it is needed.
         """
+        ctx = _cv_app.get(None)
+        run = None if ctx is None else ctx.run_coroutine
+        if run is not None:
+            return update_wrapper(lambda *args, **kwargs: run(func(*args, **kwargs)), func)
         try:
             from asgiref.sync import async_to_sync
         except ImportError:
@@ -957,7 +962,7 @@ class Flask(Scaffold):
         return self._fast_path.refuses
 
     @property
-    def native_handle(self) -> Callable[[RequestHead], ResponseMessage]:
+    def native_handle(self) -> Callable[[RequestHead], ResponseMessage | Suspended]:
         """typing.NativeApplication.native_handle"""
         return self._fast_path.handle
 

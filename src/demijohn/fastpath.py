@@ -8,8 +8,10 @@ is checked at each request, and when one is, `match` says so and the request tak
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Generator
+from inspect import iscoroutinefunction
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.http import HTTP_STATUS_CODES
@@ -18,8 +20,9 @@ from .ctx import RequestContext, opens_late
 from .environ import environ_of
 from .globals import _cv_app, _cv_request
 from .json.provider import DefaultJSONProvider
-from .message import ResponseMessage, encode_field_lines, response_message
+from .message import ResponseMessage, Steps, Suspended, encode_field_lines, response_message
 from .routing import Route, UrlMap
+from .scaffold import chain, chain_back
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -33,6 +36,8 @@ from .wrappers import Request, Response
 if TYPE_CHECKING:
     from .app import Flask
     from .message import RequestHead
+
+T = TypeVar("T")
 
 # The methods whose work is done here without calling them. Others are called, so may be replaced freely.
 _STAGES_IN_ORDER = (
@@ -50,6 +55,7 @@ _STAGES_IN_ORDER = (
     "do_teardown_request",
     "do_teardown_appcontext",
     "ensure_sync",
+    "async_to_sync",
 )
 STAGES = frozenset(_STAGES_IN_ORDER)
 # bench/request_path.py: 0.45 us for all of them; a type keeps no version number that Python code could ask for.
@@ -74,6 +80,17 @@ _STATUS_OF_CONTENT = {
 _STOCK_JSON_RESPONSE = DefaultJSONProvider.response
 _STOCK_SENDING = _sending_of(Response)
 _STOCK_MAKING_AND_SENDING = _making_and_sending_of(Response)
+
+
+_StepsTo = Generator[Coroutine[Any, Any, Any] | None, Any, T]
+
+
+def _outcome_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> _StepsTo[Any]:
+    """Call a function of the user's, which may be `async def`."""
+    if iscoroutinefunction(function):
+        return (yield function(*args, **kwargs))
+    yield None
+    return function(*args, **kwargs)
 
 
 class FastPath:
@@ -121,15 +138,17 @@ class FastPath:
             return False
         return False
 
-    def handle(self, head: RequestHead) -> ResponseMessage:
+    def handle(self, head: RequestHead) -> ResponseMessage | Suspended:
         """Answer a request that `match` found a route for, as `Flask.wsgi_app` would."""
+        if head.route.may_await and head.origin.run_coroutine is not None:
+            return Suspended(self._steps(head)).advance(may_block=True)
         app = self.app
         ctx = RequestContext.of_native(app, app.request_class.of_head(head))
         error: BaseException | None = None
         if appcontext_pushed.receivers or _cv_app.get(None) is not None or not opens_late(app.session_interface):
             ctx.push()
         else:
-            ctx.push_quietly()
+            ctx.push_quietly(head)
         try:
             try:
                 return self._answer(ctx, head)
@@ -142,14 +161,7 @@ class FastPath:
         finally:
             if error is not None and app.should_ignore_error(error):
                 error = None
-            if (
-                (app.teardown_request_funcs and head.route.is_concerned_by(app.teardown_request_funcs))
-                or app.teardown_appcontext_funcs
-                or request_tearing_down.receivers
-                or appcontext_tearing_down.receivers
-                or appcontext_popped.receivers
-                or _cv_request.get(None) is not ctx
-            ):
+            if self._tears_down(ctx, head.route):
                 ctx.pop(error)
             else:
                 ctx.pop_quietly()
@@ -175,17 +187,122 @@ class FastPath:
                 rv = route.call(**head.arguments)  # type: ignore[misc, arg-type]
         except Exception as e:
             rv = app.handle_user_exception(e)
-        if (
+        if self._is_final(ctx, route):
+            message = self._plain_message(rv, head)
+            if message is not None:
+                return message
+        return self._message(app.finalize_request(rv), head)
+
+    def _is_final(self, ctx: RequestContext, route: Route) -> bool:
+        """Whether nobody looks at a response between the view and the wire."""
+        app = self.app
+        return (
             not (app.after_request_funcs and route.is_concerned_by(app.after_request_funcs))
             and not request_finished.receivers
             and ctx._after_request_functions is None
             and ctx._opened_session is None
             and (not app.config["SECRET_KEY"] or not ctx.may_be_permanent())
-        ):
+        )
+
+    def _tears_down(self, ctx: RequestContext, route: Route) -> bool:
+        """Whether anybody has to do with the end of a request."""
+        app = self.app
+        return bool(
+            (app.teardown_request_funcs and route.is_concerned_by(app.teardown_request_funcs))
+            or app.teardown_appcontext_funcs
+            or request_tearing_down.receivers
+            or appcontext_tearing_down.receivers
+            or appcontext_popped.receivers
+            or _cv_request.get(None) is not ctx
+        )
+
+    # -- requests with something `async def` ----------------------------------------------------------
+    #
+    # The same stages once more, as generators (message.Steps): what is `async def` is yielded, and None is yielded
+    # before what may block, since what follows a coroutine is in the event loop's thread.
+
+    def _steps(self, head: RequestHead) -> Steps:
+        """Do what `handle` does."""
+        app = self.app
+        ctx = RequestContext.of_native(app, app.request_class.of_head(head))
+        error: BaseException | None = None
+        ctx.push()
+        try:
+            try:
+                return (yield from self._answer_in_steps(ctx, head))
+            except Exception as e:
+                error = e
+                yield None
+                return self._message(app.handle_exception(e), head)
+            except BaseException as e:
+                error = e
+                raise
+        finally:
+            if error is not None or self._tears_down(ctx, head.route):
+                yield None
+                if error is not None and app.should_ignore_error(error):
+                    error = None
+                ctx.pop(error)
+            else:
+                ctx.pop_quietly()
+
+    def _answer_in_steps(self, ctx: RequestContext, head: RequestHead) -> Steps:
+        """Do what `_answer` does, and find out whether the route has need of it."""
+        app = self.app
+        route: Route = head.route
+        app._got_first_request = True
+        route.may_await = self._awaits(route)
+        try:
+            if request_started.receivers:
+                request_started.send(app, _async_wrapper=app.ensure_sync)
+            rv = yield from self._preprocess_in_steps(ctx)
+            if rv is None:
+                rv = yield from _outcome_of(app.view_functions[route.endpoint], **head.arguments or {})
+        except Exception as e:
+            yield None
+            rv = app.handle_user_exception(e)
+        if self._is_final(ctx, route):
             message = self._plain_message(rv, head)
             if message is not None:
                 return message
-        return self._message(app.finalize_request(rv), head)
+        yield None
+        return self._message((yield from self._finalize_in_steps(ctx, rv)), head)
+
+    def _awaits(self, route: Route) -> bool:
+        """Whether the view or a hook is `async def`. One that becomes so later is run while its thread waits."""
+        app = self.app
+        names = (*route.blueprints, None)
+        hooks = (*chain(app.before_request_funcs, names), *chain(app.after_request_funcs, names))
+        return any(map(iscoroutinefunction, (app.view_functions.get(route.endpoint), *hooks)))
+
+    def _preprocess_in_steps(self, ctx: RequestContext) -> _StepsTo[Any]:
+        """Do what `Flask.preprocess_request` does."""
+        app = self.app
+        request = ctx.request
+        names = (None, *reversed(request.blueprints))
+        for preprocessor in chain(app.url_value_preprocessors, names):
+            preprocessor(request.endpoint, request.view_args)
+        for hook in chain(app.before_request_funcs, names):
+            rv = yield from _outcome_of(hook)
+            if rv is not None:
+                return rv
+        return None
+
+    def _finalize_in_steps(self, ctx: RequestContext, rv: Any) -> _StepsTo[Response]:
+        """Do what `Flask.finalize_request` does."""
+        app = self.app
+        response = app.make_response(rv)
+        for this_once in ctx._after_request_functions or ():
+            response = yield from _outcome_of(this_once, response)
+        for hook in chain_back(app.after_request_funcs, (*ctx.request.blueprints, None)):
+            response = yield from _outcome_of(hook, response)
+        yield None
+        ctx.save_session(response)
+        if request_finished.receivers:
+            request_finished.send(app, _async_wrapper=app.ensure_sync, response=response)
+        return response
+
+    # -- what goes on the wire ------------------------------------------------------------------------
 
     def _plain_message(self, rv: Any, head: RequestHead) -> ResponseMessage | None:
         """Turn what most views return into what goes on the wire; None when it takes more stages to do so."""

@@ -6,10 +6,11 @@ Nothing here does I/O. `server/http1.py` makes a `RequestHead` out of bytes and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextvars import Context
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -41,7 +42,8 @@ class Origin:
     """Where the requests of one connection come from; one object shared by all of them.
 
     `client` and `server` are (address, port); for a Unix socket `client` is None and `server` is
-    (path, None). `multithread` and `multiprocess` are PEP 3333's.
+    (path, None). `multithread` and `multiprocess` are PEP 3333's. `run_coroutine` runs a coroutine to its end on the
+    server's event loop while the calling thread waits; None from a server that has no loop.
     """
 
     scheme: str = "http"
@@ -49,6 +51,7 @@ class Origin:
     server: tuple[str, int | None] = ("127.0.0.1", 80)
     multithread: bool = True
     multiprocess: bool = False
+    run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
 
 
 class RequestHead:
@@ -132,6 +135,47 @@ class ResponseMessage:
         self.content_length = content_length
         self.own_fields = own_fields
         self.close = close
+
+
+Steps = Generator[Coroutine[Any, Any, Any] | None, Any, ResponseMessage]
+"""How a request is answered that has to wait: yields each coroutine to wait for, is sent what it returned or thrown
+what it raised, and returns the answer. It yields None before it does what may block."""
+
+
+class Suspended:
+    """What a gateway answers when the answer has to wait: a request that holds no thread.
+
+    coroutine: what it waits for, to be run in `context` on the server's event loop; None when it waits for a thread
+        that may block.
+    context: the context variables of the request; all its steps see the same.
+    """
+
+    __slots__ = ("_steps", "context", "coroutine")
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self.context = Context()
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+
+    def advance(
+        self, *, may_block: bool, value: Any = None, error: BaseException | None = None
+    ) -> ResponseMessage | Self:
+        """Go on to the answer, or to what has to be waited for next: then this object is returned.
+
+        value, error: what became of the coroutine.
+        may_block: whether the calling thread is one that what comes next may block.
+
+        Raises what the application lets propagate.
+        """
+        run, steps = self.context.run, self._steps
+        try:
+            self.coroutine = run(steps.send, value) if error is None else run(steps.throw, error)
+            while may_block and self.coroutine is None:
+                self.coroutine = run(next, steps)
+        except StopIteration as end:
+            message: ResponseMessage = end.value
+            return message
+        return self
 
 
 # RFC 9110 §7.6.1 and PEP 3333: an application has no say in these.

@@ -54,10 +54,22 @@ class Route:
 
     wall_s: moving average of the seconds its view takes, kept by the server.
     view, call: the view function, and what to call for it (they differ for `async def`); kept by the dispatcher.
+    may_await: whether a coroutine may have to be waited for; True until the dispatcher knows.
     blueprints: the dotted names of the blueprints around the endpoint, innermost first.
     """
 
-    __slots__ = ("blueprints", "call", "conversions", "defaults", "endpoint", "names", "rule", "view", "wall_s")
+    __slots__ = (
+        "blueprints",
+        "call",
+        "conversions",
+        "defaults",
+        "endpoint",
+        "may_await",
+        "names",
+        "rule",
+        "view",
+        "wall_s",
+    )
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -69,6 +81,7 @@ class Route:
         self.blueprints = tuple(_around(self.endpoint))
         self.view: View | None = None
         self.call: View | None = None
+        self.may_await = True
         self.wall_s = 0.0
 
     def is_concerned_by(self, funcs: dict[str | None, list[Any]]) -> bool:

@@ -10,7 +10,7 @@ if t.TYPE_CHECKING:
     from werkzeug.datastructures import Headers
     from werkzeug.sansio.response import Response
 
-    from .message import RequestHead, ResponseMessage
+    from .message import RequestHead, ResponseMessage, Suspended
 
 # -- what views, hooks and handlers take and give ----------------------------------------------
 
@@ -90,8 +90,10 @@ class NativeApplication(t.Protocol):
     def native_refuses(self, head: RequestHead) -> bool:
         """Whether the answer to `head` is a refusal whatever its content; see `Gateway.refuses`. Must not raise."""
 
-    def native_handle(self, head: RequestHead) -> ResponseMessage:
+    def native_handle(self, head: RequestHead) -> ResponseMessage | Suspended:
         """Answer a request that `native_match` found a route for; its content is complete.
+
+        The answer may have to wait for coroutines, when the server runs them (`head.origin.run_coroutine`).
 
         Raises only what the application lets propagate (debug, testing); the server logs it and answers 500.
         """
@@ -109,5 +111,5 @@ class Gateway(t.Protocol):
         Asked only when the peer waits for 100 (Continue): a refusal then spares it the content.
         """
 
-    def handle(self, head: RequestHead) -> ResponseMessage:
+    def handle(self, head: RequestHead) -> ResponseMessage | Suspended:
         """Answer the matched request; may take as long as the view does. Raises nothing."""

@@ -113,6 +113,18 @@ class Team(Generic[Job]):
             self._jobs.append(job)
             return False
 
+    def submit(self, job: Job) -> bool:
+        """Have a thread that is free do a job that may block. False when none is: then the job is not taken."""
+        with self._lock:
+            if self._stopped:
+                return False
+            if self._resting:
+                self._resting.pop().wake()
+            elif self._new_member() is None:
+                return False
+            self._jobs.append(job)  # whoever was woken or started waits for the lock
+            return True
+
     @property
     def has_free_thread(self) -> bool:
         """Whether a slow request would find a thread."""
@@ -136,8 +148,16 @@ class Team(Generic[Job]):
             self.leader = self._resting.pop()
             self.leader.wake()
             return True
-        if len(self.members) >= self._size:
+        member = self._new_member()
+        if member is None:
             return False
+        self.leader = member
+        return True
+
+    def _new_member(self) -> Member | None:
+        """Start another thread; None when there is to be no other. The lock is held."""
+        if len(self.members) >= self._size:
+            return None
         member = Member()
         member.thread = threading.Thread(
             target=self._live, args=(member,), name=f"demijohn-{len(self.members)}", daemon=True
@@ -149,10 +169,9 @@ class Team(Generic[Job]):
                 raise
             log.error("Cannot start another thread, so %d have to do: %s", len(self.members), error)
             self._size = len(self.members)
-            return False
+            return None
         self.members.append(member)
-        self.leader = member
-        return True
+        return member
 
     def _live(self, member: Member) -> None:
         """The life of a thread: it leads until it is deposed, then does what was put off, then rests."""

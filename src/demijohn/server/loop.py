@@ -15,6 +15,8 @@ Who may touch what, without a lock around each request:
 * `_lock` holds together what happens to a descriptor: changing it in the poller and closing it, so that nothing
   is done to the next connection that gets the same number. It is not taken for a request on a connection that
   persists.
+* A request that waits for a coroutine (`_Waiting`) keeps its connection owned, by no thread. The event loop's thread
+  takes it up when the coroutine has come to its end, and gives it to the team where user code may block.
 * For a moment there may be two leaders (see `leadership.py`). Both take from the same deque and the same `_idle`.
 """
 
@@ -34,16 +36,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
 from typing import Any, BinaryIO, Protocol
 
 from ..environ import FileWrapper
-from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage
+from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
+from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
 from .leadership import Member, Team
 from .poller import READ, WRITE, Poller, new_poller
 from .settings import Settings
+from .wsgi import internal_error
 
 log = logging.getLogger("demijohn.server")
 
@@ -153,12 +158,27 @@ class _Answer:
         self.sent_bytes = 0  # of content
 
 
+class _Waiting:
+    """A request that waits for a coroutine, or, once that has come to its end, for a thread to go on in.
+
+    answer: how to go on, or the answer there is already.
+    """
+
+    __slots__ = ("answer", "begun", "head", "route")
+
+    def __init__(self, head: RequestHead, route: Route, begun: float, answer: Suspended) -> None:
+        self.head = head
+        self.route = route
+        self.begun = begun
+        self.answer: Suspended | ResponseMessage = answer
+
+
 class _Truncated(Exception):
     """The content of an answer ended early or failed: the peer must not take it for complete."""
 
 
-Job = tuple[_Client, RequestHead | _Answer, Route]
-"""A request to be answered, or an answer to be sent on."""
+Job = tuple[_Client, RequestHead | _Answer | _Waiting, Route]
+"""A request to be answered or to go on with, or an answer to be sent on."""
 
 
 class Engine:
@@ -184,6 +204,9 @@ class Engine:
         self._listeners = {listener.fileno(): listener for listener in listeners}
         # One thread more than asked for: it polls while all the others are inside slow views.
         self._team: Team[Job] = Team(settings.threads + 1, self._lead, self._work)
+        self._loop = EventLoop()
+        self._loop_member = Member()  # what the event loop's thread is where a member of the team is asked for
+        self._waiting: set[_Waiting] = set()
         self._heads = AnswerHeads()
         if not settings.keep_alive_s:
             self._heads.drain()
@@ -232,6 +255,7 @@ class Engine:
                 beat_at = now + _BEAT_S
                 self._heads.set_time(time.time())  # the leader does it too, but there may be none for a while
                 self._show_life()
+                self._loop.watch(now)
             if self._drain_deadline is not None and now >= self._drain_deadline:
                 self._give_up()
         self._show_life()
@@ -242,10 +266,13 @@ class Engine:
         for client in list(self._clients.values()):
             if self._idle.pop(client.fd, None) is client:
                 self._close(client)
+        alive = not self._loop.stop(_BEAT_S)
         for member in self._team.members:
-            if member.thread is not None and not member.since:
-                member.thread.join(_BEAT_S)
-        if not any(member.thread and member.thread.is_alive() for member in self._team.members):
+            if member.thread is not None:
+                if not member.since:
+                    member.thread.join(_BEAT_S)
+                alive = alive or member.thread.is_alive()
+        if not alive:
             self._poller.close()
             os.close(self._woken)
             os.close(self._wake)
@@ -270,7 +297,8 @@ class Engine:
 
     def _show_life(self) -> None:
         if self._slot is not None:
-            self._slot.requests = sum(member.answered for member in self._team.members)
+            members = (self._loop_member, *self._team.members)
+            self._slot.requests = sum(member.answered for member in members)
             self._slot.beat()
 
     def _give_up(self) -> None:
@@ -283,6 +311,13 @@ class Engine:
                     monotonic() - member.since,
                     member.thread.name if member.thread else "?",
                 )
+        for waiting in list(self._waiting):
+            log.warning(
+                "Gave up after the graceful timeout: %s %s has been awaiting for %.1f s",
+                waiting.head.method,
+                waiting.head.target.decode("latin-1"),
+                monotonic() - waiting.begun,
+            )
         self._finish()
 
     def _finish(self) -> None:
@@ -341,6 +376,8 @@ class Engine:
         try:
             if isinstance(todo, _Answer):
                 open_still = self._send_on(member, client, todo)
+            elif isinstance(todo, _Waiting):
+                open_still = self._answer(member, client, todo.head, route, todo)
             else:
                 open_still = self._answer(member, client, todo, route)
             if open_still:
@@ -502,6 +539,7 @@ class Engine:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             origin = Origin(client=address[:2], server=name[:2])
         origin.multiprocess = self._settings.workers > 1
+        origin.run_coroutine = self._loop.run
         now = monotonic()
         http = Connection(self._settings, origin, self._heads, tempfile.TemporaryFile)
         client = _Client(sock, origin, http, now, now + self._settings.head_timeout_s)
@@ -677,16 +715,22 @@ class Engine:
             client.sock.send(answer)
         self._end(client)
 
-    def _answer(self, member: Member, client: _Client, head: RequestHead, route: Route) -> bool:
-        """Answer one request. False when the connection is not the caller's any more."""
+    def _answer(
+        self, member: Member, client: _Client, head: RequestHead, route: Route, waiting: _Waiting | None = None
+    ) -> bool:
+        """Answer one request, or go on with it. False when the connection is not the caller's any more."""
         http = client.http
         member.head = head
         member.route = route
         member.since = begun = monotonic()
-        message = self._handle(head)
+        message = self._handle(head) if waiting is None else _advance(waiting, may_block=True)
+        if isinstance(message, Suspended):
+            self._suspend(member, client, waiting or _Waiting(head, route, begun, message), message)
+            return False
+        asked = begun if waiting is None else waiting.begun
         content = message.content
         if type(content) is not bytes or message.close is not None:
-            return self._begin_answer(member, client, _Answer(head, message, route, begun))
+            return self._begin_answer(member, client, _Answer(head, message, route, asked))
         try:
             data = http.respond(head, message)
         except BadResponse as error:
@@ -698,7 +742,7 @@ class Engine:
             sent = 0
         except OSError:
             member.since = 0.0
-            client.answer = _Answer(head, message, route, begun)
+            client.answer = _Answer(head, message, route, asked)
             self._close(client)  # the peer is gone
             return False
         now = monotonic()
@@ -706,7 +750,7 @@ class Engine:
         wall_s = now - begun
         route.wall_s += (min(wall_s, _LONGEST_SAMPLE_S) - route.wall_s) * _AVERAGE_WEIGHT
         if sent != len(data):
-            client.answer = _Answer(head, message, route, begun)
+            client.answer = _Answer(head, message, route, asked)
             client.answer.sent_bytes = len(content)
             client.unsent = memoryview(data)[sent:]
             self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
@@ -717,8 +761,53 @@ class Engine:
         client.deadline = now + self._keep_alive_s
         client.state = _IDLE
         if self._on_request is not None:
-            self._report(head, message, len(content), wall_s)
+            self._report(head, message, len(content), now - asked)
         return True
+
+    # -- requests that wait for coroutines ----------------------------------------------------------------
+
+    def _suspend(self, member: Member, client: _Client, waiting: _Waiting, suspended: Suspended) -> None:
+        """Let a request wait without a thread. The connection is not the caller's any more."""
+        route = waiting.route
+        # Awaiting blocks nobody: only what was spent in this thread makes a route slow.
+        wall_s = monotonic() - member.since
+        route.wall_s += (min(wall_s, _LONGEST_SAMPLE_S) - route.wall_s) * _AVERAGE_WEIGHT
+        member.since = 0.0
+        waiting.answer = suspended
+        self._waiting.add(waiting)
+        self._await(client, waiting, suspended)
+
+    def _await(self, client: _Client, waiting: _Waiting, suspended: Suspended) -> None:
+        assert suspended.coroutine is not None
+        self._loop.start(suspended.coroutine, suspended.context, partial(self._go_on, client, waiting, suspended))
+
+    def _go_on(
+        self, client: _Client, waiting: _Waiting, suspended: Suspended, value: Any, error: BaseException | None
+    ) -> None:
+        """Take up a request whose coroutine has come to its end, in the event loop's thread.
+
+        What may block is left to the team: user code, the next request of the connection, content that is no bytes.
+        """
+        try:
+            message = waiting.answer = _advance(waiting, may_block=False, value=value, error=error)
+            if isinstance(message, Suspended) and message.coroutine is not None:
+                self._await(client, waiting, suspended)
+                return
+            self._waiting.discard(waiting)
+            http = client.http
+            if (
+                isinstance(message, Suspended)
+                or type(message.content) is not bytes
+                or message.close is not None
+                or http.events
+                or http.in_message
+            ):
+                self._team.submit((client, waiting, waiting.route))
+            elif self._answer(self._loop_member, client, waiting.head, waiting.route, waiting):
+                self._serve(self._loop_member, client)
+        except Exception:
+            self._waiting.discard(waiting)
+            self._failed(self._loop_member, client)
 
     # -- answers that take more than one send ------------------------------------------------------------
 
@@ -843,6 +932,18 @@ class Engine:
             self._on_request(head, message, 0 if head.method == "HEAD" else content_bytes, wall_s)
         except Exception:
             log.exception("A request could not be reported")
+
+
+def _advance(
+    waiting: _Waiting, *, may_block: bool, value: Any = None, error: BaseException | None = None
+) -> ResponseMessage | Suspended:
+    """Go on with a request that waited. As a gateway's `handle` it raises nothing."""
+    if isinstance(waiting.answer, ResponseMessage):
+        return waiting.answer
+    try:
+        return waiting.answer.advance(may_block=may_block, value=value, error=error)
+    except BaseException:
+        return internal_error(waiting.head)
 
 
 def _peer(client: _Client) -> str:

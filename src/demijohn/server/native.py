@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..message import RequestHead, ResponseMessage
+from ..message import RequestHead, ResponseMessage, Suspended
 from ..typing import NativeApplication, Route
 from .wsgi import Route as WSGIRoute
 from .wsgi import WSGIGateway, internal_error
@@ -29,7 +29,7 @@ class NativeGateway:
     def refuses(self, head: RequestHead) -> bool:
         return self._native_refuses(head)
 
-    def handle(self, head: RequestHead) -> ResponseMessage:
+    def handle(self, head: RequestHead) -> ResponseMessage | Suspended:
         if type(head.route) is WSGIRoute:
             return self._wsgi.handle(head)
         try:

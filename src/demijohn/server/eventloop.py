@@ -1,0 +1,165 @@
+"""The worker's event loop: one thread that runs the coroutines of all requests, started with the first of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+log = logging.getLogger("demijohn.server")
+
+# A loop that has not come round for this long is reported, with what holds it up.
+_BLOCKED_S = 1.0
+
+Done = Callable[[Any, BaseException | None], object]
+"""Called in the loop's thread with what a coroutine returned, or with None and what it raised."""
+
+
+class EventLoop:
+    """Runs coroutines for threads that have no event loop. There is no thread of its own before the first one."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._submitted: deque[tuple[Coroutine[Any, Any, Any], Context, Done]] = deque()
+        self._is_told = False
+        self._tasks: set[asyncio.Task[Any]] = set()  # asyncio itself holds them weakly
+        self._stopping = False
+        self._asked_at: float | None = None
+        self._reported = False
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
+        """Run a coroutine in a task of its own, in `context`; may be called in any thread.
+
+        `done` is called when the task has left the context. Raises RuntimeError when the loop was stopped.
+        """
+        loop = self._loop or self._begin()
+        self._submitted.append((coroutine, context, done))
+        # Many coroutines that are started at a time wake the loop once. Both sides look after they have written.
+        if not self._is_told:
+            self._is_told = True
+            loop.call_soon_threadsafe(self._take, loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Wait for a coroutine and return what it returns, or raise what it raises.
+
+        It runs in a copy of the caller's context; the variables that it sets are set in the caller's then.
+
+        Raises RuntimeError in the loop's own thread, which must not wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(
+                f"{getattr(coroutine, '__qualname__', coroutine)!r} was called as a plain function in the thread of the event loop, which"
+                " cannot wait for it. In an 'async def' function, await it."
+            )
+        context = contextvars.copy_context()
+        outcome: list[Any] = []
+        ended = threading.Lock()
+        ended.acquire()
+
+        def done(value: Any, error: BaseException | None) -> None:
+            outcome.extend((value, error))
+            ended.release()
+
+        self.start(coroutine, context, done)
+        ended.acquire()
+        for variable, value in context.items():
+            if variable.get(ended) is not value:  # `ended` is nobody's value
+                variable.set(value)
+        value, error = outcome
+        if error is not None:
+            try:
+                raise error
+            finally:
+                outcome.clear()  # no circle through the traceback
+                del error
+        return value
+
+    def watch(self, now: float) -> None:
+        """Report when something blocks the loop; to be called now and then, by one thread that is not the loop's."""
+        if self._loop is None or self._thread is None:
+            return
+        if self._asked_at is None:
+            self._asked_at = now
+            self._loop.call_soon_threadsafe(self._come_round)
+        elif now - self._asked_at > _BLOCKED_S and not self._reported:
+            self._reported = True
+            frame = sys._current_frames().get(self._thread.ident or 0)
+            log.warning(
+                "The event loop has been blocked for %.1f s, and with it all 'async def' views. Await what takes time,"
+                " or make the view a plain 'def'. It is in:\n%s",
+                now - self._asked_at,
+                "".join(traceback.format_stack(frame, limit=6)).rstrip(),
+            )
+
+    def stop(self, timeout_s: float) -> bool:
+        """Cancel what still runs and end the thread; whether it has ended, within `timeout_s`."""
+        with self._lock:
+            self._stopping = True
+            loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return True
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout_s)
+        return not thread.is_alive()
+
+    # -- the loop's thread ---------------------------------------------------------------------------
+
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                if self._stopping:
+                    raise RuntimeError("The worker has stopped its event loop.")
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._live, args=(loop,), name="demijohn-async", daemon=True)
+                self._thread.start()
+                self._loop = loop
+            return self._loop
+
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # asyncio lets these two out of any task; that of a request has its outcome all the same.
+                log.info("A coroutine raised %r; the event loop goes on", error)
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    def _take(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_told = False
+        submitted = self._submitted
+        while submitted:
+            coroutine, context, done = submitted.popleft()
+            task = loop.create_task(coroutine, context=context)
+            self._tasks.add(task)
+            # In the loop's own context: `done` may enter the task's again.
+            task.add_done_callback(partial(self._ended, done))
+
+    def _ended(self, done: Done, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        try:
+            value = task.result()
+        except BaseException as error:
+            done(None, error)
+        else:
+            done(value, None)
+
+    def _come_round(self) -> None:
+        self._asked_at = None
+        self._reported = False
