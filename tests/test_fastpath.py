@@ -6,7 +6,10 @@ server takes.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +22,8 @@ from werkzeug.routing import Map
 
 from demijohn import Blueprint, Flask, Response, abort, after_this_request, g, jsonify, redirect, request, session
 from demijohn.environ import environ_of
-from demijohn.message import Origin, RequestHead, ResponseMessage
+from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended
+from demijohn.server.eventloop import EventLoop
 
 Answer = tuple[str, list[tuple[str, str]], bytes]
 
@@ -32,11 +36,50 @@ def head(target: str = "/", method: str = "GET", content: bytes = b"", **fields:
     return RequestHead(method, target.encode(), (1, 1), lines, Origin(), content)
 
 
-def short_way(app: Flask, head: RequestHead) -> Answer | None:
-    """Answer natively; None when the application says that the request has to take the long way."""
+def short_way(app: Flask, head: RequestHead, loop: EventLoop | None = None) -> Answer | None:
+    """Answer natively; None when the application says that the request has to take the long way.
+
+    loop: the server's event loop, where there is one.
+    """
+    if loop is not None:
+        head.origin.run_coroutine = loop.run
     if app.native_match(head) is None:
         return None
-    return read(app.native_handle(head))
+    answer = app.native_handle(head)
+    while isinstance(answer, Suspended):
+        assert loop is not None
+        answer = go_on(answer, loop)
+    return read(answer)
+
+
+def go_on(suspended: Suspended, loop: EventLoop) -> ResponseMessage | Suspended:
+    """Go on with a request as the server does: in the loop's thread, and in this one with what may block."""
+    went_on = threading.Event()
+    outcome: list[Any] = []
+
+    def done(value: Any, error: BaseException | None) -> None:
+        try:
+            outcome.append(suspended.advance(may_block=False, value=value, error=error))
+        except BaseException as raised:
+            outcome.append(raised)
+        went_on.set()
+
+    assert suspended.coroutine is not None
+    loop.start(suspended.coroutine, suspended.context, done)
+    assert went_on.wait(30)
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    answer: ResponseMessage | Suspended = outcome[0]
+    if isinstance(answer, Suspended) and answer.coroutine is None:
+        answer = answer.advance(may_block=True)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[EventLoop]:
+    loop = EventLoop()
+    yield loop
+    assert loop.stop(30)
 
 
 def read(message: ResponseMessage) -> Answer:
@@ -247,6 +290,80 @@ def test_both_ways_give_the_same_answer(
     for ours, theirs in ((short, long), (again, long_again)):
         if ours is not None:
             assert without_content(theirs, method) == without_content(ours, method)
+
+
+def as_coroutine_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def coroutine_function(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        return function(*args, **kwargs)
+
+    return coroutine_function
+
+
+def make_async(app: Flask, which: list[bool]) -> Flask:
+    """Make `async def` of the views, hooks and handlers that `which` says, in turn."""
+    registries: list[Any] = [app.view_functions]
+    for funcs in (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs):
+        registries += funcs.values()
+    registries += [handlers for codes in app.error_handler_spec.values() for handlers in codes.values()]
+    turn = itertools.cycle(which)
+    for registry in registries:
+        for key in range(len(registry)) if isinstance(registry, list) else list(registry):
+            if key != "static" and next(turn):
+                registry[key] = as_coroutine_function(registry[key])
+    return app
+
+
+# asgiref runs coroutines for the long way, each time in a loop and a thread of its own.
+@settings(max_examples=150, deadline=None)
+@given(
+    deed=st.sampled_from(sorted(DEEDS)),
+    hooks=st.lists(st.sampled_from(HOOKS), max_size=3, unique=True),
+    on_blueprint=st.booleans(),
+    overrides=st.lists(st.sampled_from(OVERRIDES[-4:]), max_size=1),
+    secret=st.booleans(),
+    which=st.lists(st.booleans(), min_size=1, max_size=5),
+    method=st.sampled_from(["GET", "POST", "HEAD"]),
+)
+def test_both_ways_give_the_same_answer_with_coroutine_functions(
+    loop: EventLoop, deed: str, hooks: list[str], on_blueprint: bool, overrides: list[str], secret: bool,
+    which: list[bool], method: str,
+) -> None:  # fmt: skip
+    at = "/bp/?a=1" if on_blueprint else "/?a=1"
+    content = b'{"a": 1}' if method == "POST" else b""
+
+    def make_head() -> RequestHead:
+        return head(at, method, content, content_type="application/json", cookie="a=b; session=forged")
+
+    short, long = (make_async(build(deed, hooks, on_blueprint, overrides, secret), which) for _ in range(2))
+    for _ in range(2):
+        ours, theirs = short_way(short, make_head(), loop), long_way(long, make_head())
+        if ours is not None:
+            assert without_content(theirs, method) == without_content(ours, method)
+
+
+def test_a_view_that_becomes_a_coroutine_function_later_runs_on_the_loop_too(loop: EventLoop) -> None:
+    app = hello()
+    short_way(app, head(), loop)
+    app.view_functions["hello"] = as_coroutine_function(lambda: threading.current_thread().name)
+    assert short_way(app, head(), loop)[2] == b"demijohn-async"  # type: ignore[index]
+
+
+def test_a_view_that_becomes_a_plain_function_later_runs_off_the_loop(loop: EventLoop) -> None:
+    app = hello()
+    app.view_functions["hello"] = as_coroutine_function(lambda: "x")
+    short_way(app, head(), loop)
+    app.view_functions["hello"] = lambda: threading.current_thread().name
+    assert short_way(app, head(), loop)[2] == threading.current_thread().name.encode()  # type: ignore[index]
+
+
+def test_a_replaced_async_to_sync_is_called(loop: EventLoop) -> None:
+    app = hello()
+    app.view_functions["hello"] = as_coroutine_function(lambda: "x")
+    assert short_way(app, head(), loop) is not None
+    app.async_to_sync = lambda function: lambda **arguments: "replaced"  # type: ignore[method-assign]
+    assert short_way(app, head(), loop) is None
+    assert long_way(app, head())[2] == b"replaced"
 
 
 def without_content(answer: Answer, method: str) -> Answer:

@@ -649,7 +649,7 @@ class Flask(Scaffold):
         Raises RuntimeError without the package asgiref, where it is needed.
         """
         ctx = _cv_app.get(None)
-        run = None if ctx is None else ctx.run_coroutine
+        run = None if ctx is None else ctx._run_coroutine
         if run is not None:
             return update_wrapper(lambda *args, **kwargs: run(func(*args, **kwargs)), func)
         try:

@@ -138,12 +138,12 @@ class AppContext:
     """What `current_app` and `g` stand for, while it is pushed. Made by `Flask.app_context`."""
 
     # A dictionary for the attributes of extensions; made when the first one is set.
-    __slots__ = ("__dict__", "__weakref__", "_cv_tokens", "_g", "_url_adapter", "app", "run_coroutine")
+    __slots__ = ("__dict__", "__weakref__", "_cv_tokens", "_g", "_url_adapter", "_run_coroutine", "app")
 
     def __init__(self, app: Flask) -> None:
         self.app = app
         # The server's, see message.Origin, in the context of a request that it gave to the application directly.
-        self.run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
+        self._run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
         self._g: _AppCtxGlobals | None = None
         self._url_adapter: Any = _unset
         self._cv_tokens: list[Token[AppContext]] = []
@@ -354,7 +354,7 @@ class RequestContext:
             app_ctx = self.app.app_context()
             head: RequestHead | None = getattr(self.request, "_head", None)  # request_class may be anybody's
             if head is not None:
-                app_ctx.run_coroutine = head.origin.run_coroutine
+                app_ctx._run_coroutine = head.origin.run_coroutine
             app_ctx.push()
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
         if self._opened_session is None and not opens_late(self.app.session_interface):
@@ -389,7 +389,7 @@ class RequestContext:
     def push_quietly(self, head: RequestHead) -> None:
         """Do what `push` does when no context is current, nobody is to be told, and the session opens late."""
         app_ctx = AppContext(self.app)
-        app_ctx.run_coroutine = head.origin.run_coroutine
+        app_ctx._run_coroutine = head.origin.run_coroutine
         app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
 

@@ -58,9 +58,10 @@ class EventLoop:
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
+            name = getattr(coroutine, "__qualname__", coroutine)
             raise RuntimeError(
-                f"{getattr(coroutine, '__qualname__', coroutine)!r} was called as a plain function in the thread of the event loop, which"
-                " cannot wait for it. In an 'async def' function, await it."
+                f"{name!r} was called as a plain function in the thread of the event loop, which cannot wait for it."
+                " In an 'async def' function, await it."
             )
         context = contextvars.copy_context()
         outcome: list[Any] = []

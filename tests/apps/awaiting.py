@@ -1,0 +1,228 @@
+"""An application whose views are `async def`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+from demijohn import Flask, Response, abort, current_app, g, request, session, stream_with_context
+from demijohn.views import MethodView
+
+app = Flask(__name__)
+app.secret_key = "for tests"
+
+events: asyncio.Queue[str] = asyncio.Queue()
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+class Teapot(Exception):
+    pass
+
+
+@asynccontextmanager
+async def at_gate(path: str) -> AsyncIterator[None]:
+    """Wait, without holding a thread, until the test opens the gate."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    await reader.read()
+    yield
+    writer.close()
+
+
+def where() -> dict[str, Any]:
+    return {"loop": id(asyncio.get_running_loop()), "thread": threading.current_thread().name}
+
+
+@app.before_request
+def set_tenant() -> None:
+    if "tenant" in request.args:
+        tenant.set(request.args["tenant"])
+        g.hook_thread = threading.current_thread().name
+
+
+@app.route("/")
+def hello() -> str:
+    return "Hello, World!"
+
+
+@app.route("/threads")
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+@app.route("/gate")
+async def gate() -> str:
+    async with at_gate(request.args["path"]):
+        return f"let through {request.args.get('n')}"
+
+
+@app.route("/block")
+async def block() -> str:
+    """Block the event loop, by mistake as it were."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(request.args["path"])
+        sock.recv(1)
+    return "blocked"
+
+
+@app.route("/where")
+async def where_it_runs() -> dict[str, Any]:
+    return where()
+
+
+@app.route("/take")
+async def take() -> str:
+    return await events.get()
+
+
+@app.route("/put/<event>")
+async def put(event: str) -> str:
+    await events.put(event)
+    return "put"
+
+
+@app.route("/contexts/<int:number>")
+async def contexts(number: int) -> dict[str, Any]:
+    g.number = session["number"] = number
+    before = tenant.get()
+    if "path" in request.args:
+        async with at_gate(request.args["path"]):
+            pass
+    tenant.set(f"{before}, left")
+    return {
+        "number": request.view_args and request.view_args["number"],
+        "g": g.number,
+        "session": session["number"],
+        "tenant": before,
+        "app": current_app.name,
+        "hook thread": g.hook_thread,
+    }
+
+
+@app.route("/fail/<kind>")
+async def fail(kind: str) -> str:
+    await asyncio.sleep(0)
+    match kind:
+        case "teapot":
+            raise Teapot("short and stout")
+        case "abort":
+            abort(403)
+        case "exit":
+            raise SystemExit(3)
+        case "cancelled":
+            raise asyncio.CancelledError
+        case "plain call":
+            return str(current_app.ensure_sync(where_it_runs)())
+    raise ZeroDivisionError("nobody handles this")
+
+
+@app.errorhandler(Teapot)
+async def handle_teapot(error: Teapot) -> tuple[dict[str, Any], int]:
+    await asyncio.sleep(0)
+    return {"error": str(error), "path": request.path, **where()}, 418
+
+
+@app.route("/stream")
+async def stream() -> Iterator[str]:
+    await asyncio.sleep(0)
+    return stream_with_context(f"{n} of {request.path}\n" for n in range(3))
+
+
+@app.route("/large")
+async def large() -> str:
+    await asyncio.sleep(0)
+    return "x" * 8_000_000
+
+
+def decorated(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def checked(**arguments: Any) -> Any:
+        return {"checked": True, **current_app.ensure_sync(view)(**arguments)}
+
+    return checked
+
+
+app.add_url_rule("/decorated", "decorated", decorated(where_it_runs))
+
+
+class AsMethods(MethodView):
+    async def get(self) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return where()
+
+
+app.add_url_rule("/methods", view_func=AsMethods.as_view("methods"))
+
+
+@app.teardown_request
+async def note_the_end(error: BaseException | None) -> None:
+    if "note" in request.args:
+        await events.put(f"{request.args['note']} {tenant.get()} {error!r}")
+
+
+# -- hooks in order ------------------------------------------------------------------------------
+
+hooked = Flask("hooked")
+
+
+@hooked.before_request
+async def first() -> None:
+    g.steps = ["first"]
+    await asyncio.sleep(0)
+
+
+@hooked.before_request
+def second() -> str | None:
+    g.steps.append("second")
+    return "early" if "early" in request.args else None
+
+
+@hooked.route("/")
+async def in_between() -> str:
+    await asyncio.sleep(0)
+    g.steps.append("view")
+    return "late"
+
+
+@hooked.route("/plain")
+def plain() -> str:
+    g.steps.append("view")
+    return "plain"
+
+
+@hooked.after_request
+def last(response: Response) -> Response:
+    g.steps.append("last")
+    response.headers["X-Steps"] = " ".join(g.steps)
+    return response
+
+
+@hooked.after_request
+async def before_last(response: Response) -> Response:
+    await asyncio.sleep(0)
+    g.steps.append(f"before last on {threading.current_thread().name}")
+    return response
+
+
+# -- no hooks at all -----------------------------------------------------------------------------
+
+bare = Flask("bare")
+for rule, view in {"/": hello, "/threads": threads, "/block": block, "/where": where_it_runs}.items():
+    bare.add_url_rule(rule, view_func=view)
+
+
+# -- an application that replaces a stage ----------------------------------------------------------
+
+
+class Changed(Flask):
+    def dispatch_request(self) -> Any:
+        return super().dispatch_request()
+
+
+changed = Changed("changed")
+changed.add_url_rule("/where", view_func=where_it_runs)
