@@ -357,6 +357,32 @@ def test_a_view_that_becomes_a_plain_function_later_runs_off_the_loop(loop: Even
     assert short_way(app, head(), loop)[2] == threading.current_thread().name.encode()  # type: ignore[index]
 
 
+def test_plain_functions_run_off_the_loop_whatever_comes_before_them(loop: EventLoop) -> None:
+    app = hello()
+    threads: dict[str, str] = {}
+
+    def note(name: str, value: Any = None) -> Any:
+        threads[name] = threading.current_thread().name
+        return value
+
+    @as_coroutine_function
+    def on_the_loop(*given: Any) -> Any:
+        return note("async", *given)
+
+    app.before_request_funcs[None] = [on_the_loop, lambda: note("before")]
+    app.view_functions["hello"] = as_coroutine_function(lambda: _raise(Teapot()))
+    app.error_handler_spec[None][None][Teapot] = lambda error: note("handler", "handled")
+    app.after_request_funcs[None] = [lambda response: note("after", response), on_the_loop]
+    app.teardown_request_funcs[None] = [lambda error: note("teardown")]
+    app.teardown_appcontext_funcs.append(lambda error: note("teardown of the application's context"))
+    for _ in range(2):
+        assert short_way(app, head(), loop)[2] == b"handled"  # type: ignore[index]
+
+    assert threads.pop("async") == "demijohn-async"
+    assert len(threads) == 5
+    assert "demijohn-async" not in threads.values()
+
+
 def test_a_replaced_async_to_sync_is_called(loop: EventLoop) -> None:
     app = hello()
     app.view_functions["hello"] = as_coroutine_function(lambda: "x")

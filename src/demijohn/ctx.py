@@ -138,7 +138,7 @@ class AppContext:
     """What `current_app` and `g` stand for, while it is pushed. Made by `Flask.app_context`."""
 
     # A dictionary for the attributes of extensions; made when the first one is set.
-    __slots__ = ("__dict__", "__weakref__", "_cv_tokens", "_g", "_url_adapter", "_run_coroutine", "app")
+    __slots__ = ("__dict__", "__weakref__", "_cv_tokens", "_g", "_run_coroutine", "_url_adapter", "app")
 
     def __init__(self, app: Flask) -> None:
         self.app = app

@@ -55,6 +55,11 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate()]
 
 
+@app.route("/thread")
+def thread() -> str:
+    return threading.current_thread().name
+
+
 @app.route("/gate")
 async def gate() -> str:
     async with at_gate(request.args["path"]):
@@ -212,8 +217,10 @@ async def before_last(response: Response) -> Response:
 # -- no hooks at all -----------------------------------------------------------------------------
 
 bare = Flask("bare")
-for rule, view in {"/": hello, "/threads": threads, "/block": block, "/where": where_it_runs}.items():
-    bare.add_url_rule(rule, view_func=view)
+for view in (threads, thread, gate, block):
+    bare.add_url_rule(f"/{view.__name__}", view_func=view)
+bare.add_url_rule("/", view_func=hello)
+bare.add_url_rule("/where", view_func=where_it_runs)
 
 
 # -- an application that replaces a stage ----------------------------------------------------------

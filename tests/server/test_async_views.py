@@ -185,6 +185,19 @@ def test_pipelined_requests_are_answered_in_order(server: Any, gate: Any) -> Non
         assert read_answers(sock, 3) == [b"let through 1", b"Hello, World!", b"let through 2"]
 
 
+def test_a_plain_view_never_runs_in_the_thread_of_the_loop(serve: Callable[..., Any], gate: Any) -> None:
+    server = serve("awaiting:bare")
+    server.wait_until_ready()
+    with server.connect() as sock:
+        sock.sendall(
+            f"GET /gate?path={gate.path}&n=1 HTTP/1.1\r\nHost: x\r\n\r\n"
+            "GET /thread HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        )
+        gate.wait_for_view()
+        gate.open()
+        assert b"async" not in read_answers(sock, 2)[1]
+
+
 def test_a_request_that_comes_while_one_waits_is_answered_after_it(server: Any, gate: Any) -> None:
     with server.connect() as sock:
         sock.sendall(f"GET /gate?path={gate.path}&n=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
