@@ -75,6 +75,14 @@ async def block() -> str:
     return "blocked"
 
 
+@app.route("/wait")
+def wait() -> str:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(request.args["path"])
+        sock.recv(1)
+    return "let through"
+
+
 @app.route("/where")
 async def where_it_runs() -> dict[str, Any]:
     return where()

@@ -71,6 +71,19 @@ def test_a_view_that_blocks_the_loop_is_reported_and_stops_no_plain_view(
     assert json.loads(server.get("/where").text)["thread"] == "demijohn-async"
 
 
+def test_an_awaited_answer_goes_out_while_all_threads_are_in_plain_views(
+    serve: Callable[..., Any], gate: Any, in_background: Any
+) -> None:
+    server = serve("awaiting:app", "--threads", "1")
+    server.wait_until_ready()
+    blocked = in_background(server.get, f"/wait?path={gate.path}")
+    gate.wait_for_view()
+
+    assert [server.get(f"/contexts/{n}?tenant=t").status for n in range(3)] == [200, 200, 200]
+    gate.open()
+    assert blocked.result().text == "let through"
+
+
 # -- one loop for all -----------------------------------------------------------------------------
 
 

@@ -207,6 +207,7 @@ class Engine:
         self._loop = EventLoop()
         self._loop_member = Member()  # what the event loop's thread is where a member of the team is asked for
         self._waiting: set[_Waiting] = set()
+        self._for_leader: deque[Job] = deque()  # what found no free thread; each comes with a byte to wake the leader
         self._heads = AnswerHeads()
         if not settings.keep_alive_s:
             self._heads.drain()
@@ -401,11 +402,20 @@ class Engine:
                 self._pause_accepting(_BUSY_PAUSE_S)
         elif fd == self._woken:
             with contextlib.suppress(BlockingIOError):
-                os.read(fd, 64)
+                os.read(fd, 1)
             if self._drain_asked:
                 self._begin_drain()
+            if self._for_leader:
+                self._do_for_thread(member, self._for_leader.popleft())
         else:
             self._disarm(fd)
+
+    def _do_for_thread(self, member: Member, job: Job) -> None:
+        """Do what no other thread was free for, unless it is known to block: then it waits for one."""
+        client, todo, route = job
+        assert isinstance(todo, _Waiting)
+        if route.wall_s <= _SLOW_S or self._make_way(member, client, todo, route):
+            self._work(member, job)
 
     def _tick(self, member: Member, now: float) -> None:
         """Do what has its time: accept again, tell the date, end what takes too long."""
@@ -689,7 +699,7 @@ class Engine:
         else:
             self._wait_for(client, _IDLE, READ, client.deadline)
 
-    def _make_way(self, member: Member, client: _Client, todo: RequestHead | _Answer, route: Route) -> bool:
+    def _make_way(self, member: Member, client: _Client, todo: RequestHead | _Answer | _Waiting, route: Route) -> bool:
         """Let another thread lead while this one does what may take long. False when it is put off instead."""
         team = self._team
         if team.leader is not member:
@@ -802,7 +812,10 @@ class Engine:
                 or http.events
                 or http.in_message
             ):
-                self._team.submit((client, waiting, waiting.route))
+                job = (client, waiting, waiting.route)
+                if not self._team.submit(job):
+                    self._for_leader.append(job)
+                    self._wake_up()
             elif self._answer(self._loop_member, client, waiting.head, waiting.route, waiting):
                 self._serve(self._loop_member, client)
         except Exception:
