@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import import_module
@@ -100,6 +101,35 @@ def test_the_request_stays_current_while_a_stream_runs(app: Flask) -> None:
 
     assert app.test_client().get("/?name=Ann").text == "Hello Ann"
     assert app.test_client().get("/decorated?name=Ann").text == "Hi Ann!"
+
+
+def test_the_parts_of_a_stream_may_be_taken_in_any_thread(app: Flask) -> None:
+    """A server goes on with a stream in the thread that is free when its reader has read."""
+
+    def parts() -> Iterator[str]:
+        for number in range(3):
+            yield f"{request.path} {number}"
+
+    with app.test_request_context("/stream"):
+        stream = stream_with_context(parts())
+    taken: list[str] = []
+    for take in (lambda: taken.extend([next(stream), next(stream)]), lambda: taken.extend(stream)):
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join()
+        assert not demijohn.has_request_context()
+
+    assert taken == ["/stream 0", "/stream 1", "/stream 2"]
+
+
+def test_a_thread_has_no_request_left_between_the_parts_of_a_stream(app: Flask) -> None:
+    with app.test_request_context("/stream"):
+        stream = stream_with_context(iter(["a", "b"]))
+
+    assert next(stream) == "a"
+    assert not demijohn.has_request_context()
+    assert not demijohn.has_app_context()
+    stream.close()  # type: ignore[attr-defined]
 
 
 def test_a_stream_that_is_given_up_is_closed(app: Flask) -> None:

@@ -172,6 +172,12 @@ class AppContext:
     def url_adapter(self, value: MapAdapter | None) -> None:
         self._url_adapter = value
 
+    def _copy(self) -> AppContext:
+        """Make another context of the same application and `g`, to be pushed elsewhere."""
+        other = self.__class__(self.app)
+        other.g = self.g
+        return other
+
     def push(self) -> None:
         """Make this context the current one."""
         self._cv_tokens.append(_cv_app.set(self))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import copy_context
 from datetime import datetime
 from functools import cache, update_wrapper
-from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, overload
+from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, Self, overload
 
 import werkzeug.utils
 from werkzeug.exceptions import abort as _werkzeug_abort
@@ -64,10 +65,36 @@ def stream_with_context(
             "'stream_with_context' keeps the current request for a stream, and there is none here."
             " Call it in a view function."
         )
-    return _stream(parts, _cv_app.get(), request_context)
+    # Contexts of its own: those of the request may be popped before, between or after the parts.
+    return _InOneContext(_stream(parts, _cv_app.get()._copy(), request_context.copy()))
 
 
-def _stream(parts: Iterator[AnyStr], app_context: AppContext, request_context: RequestContext) -> Iterator[AnyStr]:
+class _InOneContext:
+    """Takes each part of a generator in the same `contextvars.Context`.
+
+    A server may ask for the parts in several threads, and answer other requests in between in each of them.
+    """
+
+    def __init__(self, parts: Generator[Any, None, None]) -> None:
+        self._parts = parts
+        self._context = copy_context()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        return self._context.run(next, self._parts)
+
+    def close(self) -> None:
+        self._context.run(self._parts.close)
+
+    # A stream that nobody reads to its end is closed in its context too, not where it happens to be collected.
+    __del__ = close
+
+
+def _stream(
+    parts: Iterator[AnyStr], app_context: AppContext, request_context: RequestContext
+) -> Generator[AnyStr, None, None]:
     # The application's first, or pushing the request's would push another one of its own.
     with app_context, request_context:
         try:
