@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map
 
 from demijohn import Blueprint, Flask, Response, abort, after_this_request, g, jsonify, redirect, request, session
@@ -103,12 +103,6 @@ def long_way(app: Flask, head: RequestHead) -> Answer:
     content = b"".join(parts)
     getattr(parts, "close", lambda: None)()
     return started[0], sorted(started[1]), content
-
-
-def both_ways(make: Callable[[], Flask], *heads: Callable[[], RequestHead]) -> list[tuple[Answer | None, Answer]]:
-    """Answer the same requests with two equal applications, one each way."""
-    short, long = make(), make()
-    return [(short_way(short, make_head()), long_way(long, make_head())) for make_head in heads]
 
 
 class Teapot(Exception):
@@ -263,6 +257,46 @@ def add_hook(owner: Flask | Blueprint, hook: str) -> None:
             owner.url_value_preprocessor(lambda endpoint, values: values and values.update(x=7))
 
 
+# What outsiders do to an application that has answered requests: name -> how.
+LATE = ["view", "before", "after", "teardown", "app teardown", "handler", "handler of 404", "rule",
+        "stage on the instance", "stage on the class", "response class", "json response", "session interface"]  # fmt: skip
+
+
+def change_late(app: Flask, change: str) -> None:
+    """Change registries and attributes directly, as set-up methods would refuse to."""
+    match change:
+        case "view":
+            app.view_functions.update({endpoint: lambda **arguments: ("other", 202) for endpoint in app.view_functions})
+        case "before":
+            app.before_request_funcs.setdefault(None, []).insert(0, lambda: ("late before", 203))
+        case "after":
+            app.after_request_funcs.setdefault(None, []).append(lambda response: _marked(response, "late"))
+        case "teardown":
+            app.teardown_request_funcs.setdefault(None, []).append(lambda error: None)
+        case "app teardown":
+            app.teardown_appcontext_funcs.append(lambda error: None)
+        case "handler":
+            app.error_handler_spec[None][None][Exception] = lambda error: (f"late {type(error).__name__}", 500)
+        case "handler of 404":
+            app.error_handler_spec[None][404][NotFound] = lambda error: ("late 404", 404)
+        case "rule":
+            app.url_map.add(app.url_rule_class("/nope", endpoint="v", defaults={"x": 1}))
+        case "stage on the instance":
+            process = app.process_response
+            app.process_response = lambda response: _marked(process(response), "stage")  # type: ignore[method-assign]
+        case "stage on the class":
+            cls = type(app)
+            cls.preprocess_request = lambda self: ("class", 201)  # type: ignore[method-assign]
+        case "response class":
+            app.response_class = type("Late", (Response,), {"default_mimetype": "text/x-late"})
+        case "json response":
+            app.json.response = lambda *given: app.response_class("json", 299)  # type: ignore[method-assign]
+        case "session interface":
+            app.session_interface = type(
+                "Own", (type(app.session_interface),), {"get_cookie_name": lambda s, a: "own"}
+            )()
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     deed=st.sampled_from(sorted(DEEDS)),
@@ -270,11 +304,19 @@ def add_hook(owner: Flask | Blueprint, hook: str) -> None:
     on_blueprint=st.booleans(),
     overrides=st.lists(st.sampled_from(OVERRIDES), max_size=1),
     secret=st.booleans(),
+    late=st.lists(st.sampled_from(LATE), max_size=2, unique=True),
     method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "PUT"]),
     target=st.sampled_from(["/", "/?a=1&b=%C3%A4", "/v/3", "/v/x", "/nope"]),
 )
 def test_both_ways_give_the_same_answer(
-    deed: str, hooks: list[str], on_blueprint: bool, overrides: list[str], secret: bool, method: str, target: str
+    deed: str,
+    hooks: list[str],
+    on_blueprint: bool,
+    overrides: list[str],
+    secret: bool,
+    late: list[str],
+    method: str,
+    target: str,
 ) -> None:
     at = "/bp" + target if on_blueprint else target
     content = random.Random(0).choice([b'{"a": 1}', b"x=1&y=2"]) if method in ("POST", "PUT") else b""
@@ -283,11 +325,12 @@ def test_both_ways_give_the_same_answer(
     def make_head() -> RequestHead:
         return head(at, method, content, user_agent="tests", content_type=kind, cookie="a=b; session=forged")
 
-    (short, long), (again, long_again) = both_ways(
-        lambda: build(deed, hooks, on_blueprint, overrides, secret), make_head, make_head
-    )
-
-    for ours, theirs in ((short, long), (again, long_again)):
+    short, long = (build(deed, hooks, on_blueprint, overrides, secret) for _ in range(2))
+    for change in (None, *late):
+        if change is not None:
+            change_late(short, change)
+            change_late(long, change)
+        ours, theirs = short_way(short, make_head()), long_way(long, make_head())
         if ours is not None:
             assert without_content(theirs, method) == without_content(ours, method)
 

@@ -34,7 +34,7 @@ from .commands import (
     with_appcontext,
 )
 from .globals import current_app
-from .helpers import get_debug_flag
+from .helpers import get_debug_flag, get_load_dotenv
 
 if TYPE_CHECKING:
     import ssl
@@ -53,6 +53,7 @@ __all__ = [
     "cli",
     "find_app_by_string",
     "find_best_app",
+    "get_load_dotenv",
     "get_version",
     "load_dotenv",
     "locate_app",

@@ -33,7 +33,9 @@ class Environment(BaseEnvironment):
         self.app = app
 
 
-class _Attempt(NamedTuple):
+class Attempt(NamedTuple):
+    """A loader asked for a template: whose it is, and what it had."""
+
     owner: Scaffold
     loader: BaseLoader
     source: Source | None
@@ -55,12 +57,12 @@ class DispatchingJinjaLoader(BaseLoader):
         explain = self.app.config["EXPLAIN_TEMPLATE_LOADING"]
         attempts = []
         for owner, loader in self._iter_loaders(template):
-            attempt = _Attempt(owner, loader, _source_from(loader, environment, template))
+            attempt = Attempt(owner, loader, _source_from(loader, environment, template))
             if attempt.source is not None and not explain:
                 return attempt.source
             attempts.append(attempt)
         if explain:
-            self.app.logger.info(_explanation(self.app, template, attempts))
+            self.app.logger.info(explanation(self.app, template, attempts))
             for attempt in attempts:
                 if attempt.source is not None:
                     return attempt.source
@@ -90,7 +92,7 @@ def _owner_name(app: Flask, owner: Scaffold) -> str:
     return f"blueprint {owner.name!r} ({owner.import_name})"
 
 
-def _not_found(app: Flask, template: str, attempts: list[_Attempt]) -> str:
+def _not_found(app: Flask, template: str, attempts: list[Attempt]) -> str:
     if not attempts:
         return f"{template!r} not found: neither the application nor a blueprint has a template folder."
     places = [f"{place} ({_owner_name(app, owner)})" for owner, loader, _ in attempts for place in _places(loader)]
@@ -101,7 +103,7 @@ def _places(loader: BaseLoader) -> Iterable[str]:
     return getattr(loader, "searchpath", None) or [f"{type(loader).__module__}.{type(loader).__name__}"]
 
 
-def _explanation(app: Flask, template: str, attempts: list[_Attempt]) -> str:
+def explanation(app: Flask, template: str, attempts: list[Attempt]) -> str:
     """Say where a template was looked for and what was there, one loader after the other.
 
     Flask's tests look for the words of the loaders' lines, of the error and of the advice.
@@ -111,7 +113,7 @@ def _explanation(app: Flask, template: str, attempts: list[_Attempt]) -> str:
     return "\n".join([f"Locating template {template!r}:", *tried, *_verdict(found)])
 
 
-def _tried(app: Flask, number: int, attempt: _Attempt) -> Iterator[str]:
+def _tried(app: Flask, number: int, attempt: Attempt) -> Iterator[str]:
     yield f"{number:5}: trying loader of {_owner_name(app, attempt.owner)}"
     for line in _described(attempt.loader):
         yield f"       {line}"

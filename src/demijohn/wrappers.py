@@ -277,8 +277,7 @@ class Request(RequestBase):
     def _load_form_data(self) -> None:
         super()._load_form_data()
         if current_app and current_app.debug and self.mimetype != "multipart/form-data" and not self.files:
-            # Werkzeug keeps what it parsed in the instance's dictionary.
-            self.__dict__["files"] = _FilesOfPlainForm(self)
+            explain_missing_files(self)
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Answer 400 for content that is no JSON; the client is told where only in debug mode."""
@@ -288,6 +287,12 @@ class Request(RequestBase):
             if current_app and current_app.debug:
                 raise
             raise BadRequest() from error
+
+
+def explain_missing_files(request: Request) -> None:
+    """Let a file missing from `request.files` say that the form was sent without the enctype for files."""
+    # Werkzeug keeps what it parsed in the instance's dictionary.
+    request.__dict__["files"] = _FilesOfPlainForm(request)
 
 
 def _decoded(wsgi_text: str) -> str:
