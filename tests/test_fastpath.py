@@ -259,7 +259,8 @@ def add_hook(owner: Flask | Blueprint, hook: str) -> None:
 
 # What outsiders do to an application that has answered requests: name -> how.
 LATE = ["view", "before", "after", "teardown", "app teardown", "handler", "handler of 404", "rule",
-        "stage on the instance", "stage on the class", "response class", "json response", "session interface"]  # fmt: skip
+        "stage on the instance", "stage on the class", "response class", "json response",
+        "session interface"]  # fmt: skip
 
 
 def change_late(app: Flask, change: str) -> None:
