@@ -34,7 +34,18 @@ from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv
 from .json.provider import DefaultJSONProvider, JSONProvider
 from .logging import create_logger
 from .routing import UrlMap
-from .scaffold import Scaffold, chain, chain_back, default_endpoint, find_package, setupmethod
+from .scaffold import (
+    Scaffold,
+    T_teardown,
+    T_template_filter,
+    T_template_global,
+    T_template_test,
+    chain,
+    chain_back,
+    default_endpoint,
+    find_package,
+    setupmethod,
+)
 from .sessions import SecureCookieSessionInterface, SessionInterface
 from .signals import (
     appcontext_tearing_down,
@@ -54,10 +65,6 @@ if TYPE_CHECKING:
     from .testing import FlaskClient, FlaskCliRunner
 
 T_shell_context_processor = TypeVar("T_shell_context_processor", bound=ft.ShellContextProcessorCallable)
-T_teardown = TypeVar("T_teardown", bound=ft.TeardownCallable)
-T_template_filter = TypeVar("T_template_filter", bound=ft.TemplateFilterCallable)
-T_template_global = TypeVar("T_template_global", bound=ft.TemplateGlobalCallable)
-T_template_test = TypeVar("T_template_test", bound=ft.TemplateTestCallable)
 
 
 # RFC 3986 §3.5: what a fragment may hold as it is.

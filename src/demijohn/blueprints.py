@@ -5,26 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import IO, TYPE_CHECKING, Any, AnyStr, TypeVar
+from typing import IO, TYPE_CHECKING, Any, AnyStr
 
 from . import typing as ft
-from .scaffold import Scaffold, _sentinel, default_endpoint, setupmethod
+from .scaffold import (
+    Scaffold,
+    T_after_request,
+    T_before_request,
+    T_error_handler,
+    T_teardown,
+    T_template_context_processor,
+    T_template_filter,
+    T_template_global,
+    T_template_test,
+    T_url_defaults,
+    T_url_value_preprocessor,
+    _sentinel,
+    default_endpoint,
+    setupmethod,
+)
 
 if TYPE_CHECKING:
     from .app import Flask
 
 _Registry = dict[ft.AppOrBlueprintKey, list[Any]]
 DeferredSetupFunction = Callable[["BlueprintSetupState"], None]
-T_after_request = TypeVar("T_after_request", bound=ft.AfterRequestCallable[Any])
-T_before_request = TypeVar("T_before_request", bound=ft.BeforeRequestCallable)
-T_error_handler = TypeVar("T_error_handler", bound=ft.ErrorHandlerCallable)
-T_teardown = TypeVar("T_teardown", bound=ft.TeardownCallable)
-T_template_context_processor = TypeVar("T_template_context_processor", bound=ft.TemplateContextProcessorCallable)
-T_template_filter = TypeVar("T_template_filter", bound=ft.TemplateFilterCallable)
-T_template_global = TypeVar("T_template_global", bound=ft.TemplateGlobalCallable)
-T_template_test = TypeVar("T_template_test", bound=ft.TemplateTestCallable)
-T_url_defaults = TypeVar("T_url_defaults", bound=ft.URLDefaultCallable)
-T_url_value_preprocessor = TypeVar("T_url_value_preprocessor", bound=ft.URLValuePreprocessorCallable)
 
 
 class BlueprintSetupState:
