@@ -13,7 +13,8 @@ FLOORS = """
 sparing message typing environ signals globals config logging
 json.provider json json.tag
 helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app debughelpers testing
-jsonrpc.protocol jsonrpc.encoding jsonrpc.hints jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
+jsonrpc.protocol jsonrpc.encoding jsonrpc.converting jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.hints
+jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
 jsonrpc.endpoint jsonrpc
 server.settings server.log server.pidfile server.slots server.sockets server.http1 server.websocket server.proxy
 server.accesslog server.metrics server.wsgi server.native server.asgi server.loading server.poller server.leadership

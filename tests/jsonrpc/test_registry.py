@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from demijohn.jsonrpc import InvalidParamsError
 from demijohn.jsonrpc.encoding import Unserializable, encode
-from demijohn.jsonrpc.hints import describe_types
 from demijohn.jsonrpc.openrpc import document
 from demijohn.jsonrpc.registry import Method, Registry, WrongResult
+from demijohn.jsonrpc.schemas import describe_types
 
 
 def run(function: Callable[..., Any], params: Any) -> Any:

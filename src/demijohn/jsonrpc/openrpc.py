@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from .encoding import Unserializable, encode
-from .hints import MissingHint, describe_types
+from .parameters import MissingHint
 from .registry import Method
+from .schemas import describe_types
 
 VERSION = "1.3.2"
 

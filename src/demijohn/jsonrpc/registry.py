@@ -12,8 +12,11 @@ from typing import Any
 
 import msgspec
 
+from .converting import Hint, converter
 from .encoding import Unserializable, encode
-from .hints import Hint, MissingHint, Parameters, checkable, converter, explain, hints_of, readable
+from .explain import explain
+from .hints import checkable, readable
+from .parameters import MissingHint, Parameters, hints_of
 from .protocol import InvalidParamsError
 
 RESERVED = "rpc."  # section 4.3 of the specification
@@ -45,7 +48,7 @@ class Method:
         self.hints = _hints_of(function)
         self.return_hint: Hint = self.hints.get("return", MissingHint)
         try:
-            self.parameters = Parameters(self.signature, self.hints if validate else {})
+            self.parameters = Parameters(self.signature, self.hints if validate else {}, readable)
             checked = checkable(self.return_hint) if validate else Any
         except TypeError as error:
             raise TypeError(f"{_place(function)} cannot be the method {name!r}: {error}") from None

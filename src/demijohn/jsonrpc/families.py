@@ -1,0 +1,115 @@
+"""Readers for families of classes that `msgspec` does not know, or reads otherwise than we promise."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as cabc
+import numbers
+import pathlib
+import typing as t
+from enum import Enum
+
+import msgspec
+
+from .converting import AT, EXPECTED, Describe, Hint, Schema, convert, converted, expect, is_known
+
+
+class Compiler(t.Protocol):
+    """What compiles the hints that stand in the brackets of a class."""
+
+    def container(self, kind: t.Any, arguments: tuple[t.Any, ...]) -> Hint: ...
+
+
+def one_of(members: list[Hint]) -> Hint:
+    """The union of what msgspec does not take together: the first member that fits, a plain string last."""
+    # Every date is a string too: were `str` tried first, nothing else would ever be.
+    ordered = sorted(members, key=lambda member: member is str)
+
+    def convert_first(value: t.Any) -> t.Any:
+        failures = []
+        for member in ordered:
+            try:
+                return convert(value, member)
+            except msgspec.ValidationError as error:
+                failures.append(str(error))
+        raise ValueError(_nearest(failures))
+
+    return converted("Union", convert_first, lambda describe: {"anyOf": [describe(member) for member in members]})
+
+
+def _nearest(failures: list[str]) -> str:
+    """Return the failure that came deepest into the value, or all expectations in one sentence."""
+    deepest = max(failures, key=lambda text: len(text.rpartition(AT)[2]) if AT in text else 0)
+    if AT in deepest:
+        return deepest
+    expected, got = [], ""
+    for text in failures:
+        if not (match := EXPECTED.fullmatch(text)):
+            return text
+        expected.append(match[1])
+        got = match[3]
+    return f"Expected `{' | '.join(expected)}`, got `{got}`"
+
+
+def text_bytes(cls: t.Any) -> Hint:
+    make = bytes if cls is _BUFFER else cls
+    return converted(cls.__name__, lambda value: make(expect(value, str).encode()), lambda _: {"type": "string"})
+
+
+def _number(reader: Compiler, cls: type, arguments: tuple[t.Any, ...]) -> Hint:
+    if cls is complex:
+        raise TypeError("JSON has no complex numbers: take two numbers and make one of them")
+    return int if issubclass(cls, numbers.Integral) else int | float
+
+
+def _enum(reader: Compiler, cls: t.Any, arguments: tuple[t.Any, ...]) -> Hint:
+    if is_known(cls):
+        return cls
+    return converted(cls.__name__, cls, lambda _: {"enum": [member.value for member in cls]})
+
+
+def _path(reader: Compiler, cls: t.Any, arguments: tuple[t.Any, ...]) -> Hint:
+    return converted(cls.__name__, lambda value: cls(expect(value, str)), lambda _: {"type": "string"})
+
+
+def _made_of(kind: t.Any, make: t.Callable[[t.Any, t.Any], t.Any]) -> t.Callable[..., Hint]:
+    """A container that is read as `kind` and then made by `make(class, value)`."""
+
+    def compile_class(reader: Compiler, cls: type, arguments: tuple[t.Any, ...]) -> Hint:
+        items = reader.container(kind, arguments)
+        return converted(cls.__name__, lambda value: make(cls, convert(value, items)), lambda describe: describe(items))
+
+    return compile_class
+
+
+def _counter(reader: Compiler, cls: type, arguments: tuple[t.Any, ...]) -> Hint:
+    return _COUNTED(reader, cls, (arguments[0] if arguments else str, int))
+
+
+def pydantic_model(cls: t.Any) -> Hint:
+    def convert(value: t.Any) -> t.Any:
+        try:
+            return cls.model_validate(value)
+        except ValueError as error:
+            first = error.errors()[0]  # type: ignore[attr-defined]
+            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+            raise ValueError(f"{first['msg']}{AT}${where}`" if where else first["msg"]) from None
+
+    def schema(describe: Describe) -> Schema:
+        return t.cast(Schema, cls.model_json_schema())
+
+    return converted(cls.__name__, convert, schema)
+
+
+_BUFFER = getattr(cabc, "Buffer", None)  # since Python 3.12
+BYTES = (bytes, bytearray, memoryview, _BUFFER)
+_COUNTED = _made_of(dict, lambda cls, value: cls(value))
+READERS: list[tuple[t.Any, t.Callable[..., Hint]]] = [
+    (Enum, _enum),  # before numbers, which an IntEnum is one of
+    (numbers.Number, _number),
+    (pathlib.PurePath, _path),
+    (collections.deque, _made_of(list, lambda cls, value: cls(value))),
+    (collections.defaultdict, _made_of(dict, lambda cls, value: cls(None, value))),
+    (collections.Counter, _counter),
+    (collections.OrderedDict, _COUNTED),
+]
