@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import cached_property, update_wrapper
 from importlib.util import find_spec
-from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any, AnyStr, TypeVar, cast
 
 from werkzeug.exceptions import HTTPException, default_exceptions
@@ -361,7 +360,7 @@ def find_package(import_name: str) -> tuple[str | None, str]:
     """Return the prefix a package is installed under, None when there is none, and the folder it is imported from."""
     folder = _import_folder(import_name)
     prefix = os.path.abspath(sys.prefix)
-    if PurePath(folder).is_relative_to(prefix):
+    if _is_below(folder, prefix):
         return prefix, folder
     parent, name = os.path.split(folder)
     if name.lower() != "site-packages":
@@ -391,6 +390,10 @@ def _import_folder(import_name: str) -> str:
     locations = list(spec.submodule_search_locations)
     package = find_spec(import_name)
     if package is not None and package.submodule_search_locations:
-        path = PurePath(os.path.commonpath(package.submodule_search_locations))
-        return os.path.dirname(next(location for location in locations if path.is_relative_to(location)))
+        path = os.path.commonpath(package.submodule_search_locations)
+        return os.path.dirname(next(location for location in locations if _is_below(path, location)))
     return os.path.dirname(locations[0])
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.join(path, "").startswith(os.path.join(folder, ""))

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from itsdangerous import BadData, BadSignature, URLSafeTimedSerializer
-from itsdangerous.encoding import base64_decode
+import itsdangerous
 from werkzeug.datastructures import CallbackDict
 
 from .json.tag import TaggedJSONSerializer
@@ -148,10 +147,10 @@ def _default_digest(content: bytes = b"") -> Any:
 @lru_cache(maxsize=32)
 def _signing_serializer(
     keys: tuple[str | bytes, ...], salt: str, serializer: Any, key_derivation: str, digest_method: Callable[..., Any]
-) -> URLSafeTimedSerializer:
+) -> itsdangerous.URLSafeTimedSerializer:
     # Kept, as keys seldom change. bench/session_cookie.py: 3.5 us to make one, 0.5 to find it.
     signer_options = {"key_derivation": key_derivation, "digest_method": digest_method}
-    return URLSafeTimedSerializer(
+    return itsdangerous.URLSafeTimedSerializer(
         keys,  # type: ignore[arg-type]  # text and bytes may be mixed
         salt=salt,
         serializer=serializer,
@@ -172,7 +171,7 @@ class SecureCookieSessionInterface(SessionInterface):
     serializer = session_json_serializer
     session_class = SecureCookieSession
 
-    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+    def get_signing_serializer(self, app: Flask) -> itsdangerous.URLSafeTimedSerializer | None:
         """Return what signs and reads the cookie, None without a secret key.
 
         It signs with `SECRET_KEY` and also accepts what any of `SECRET_KEY_FALLBACKS` signed.
@@ -195,7 +194,7 @@ class SecureCookieSessionInterface(SessionInterface):
             return self.session_class(
                 signing.loads(cookie, max_age=int(app.permanent_session_lifetime.total_seconds()))
             )
-        except BadSignature:
+        except itsdangerous.BadSignature:
             return self.session_class()
 
     def _may_be_permanent(self, cookie: str) -> bool:
@@ -205,8 +204,8 @@ class SecureCookieSessionInterface(SessionInterface):
         if compressed or self.serializer is not session_json_serializer:
             return True
         try:
-            content = base64_decode(cookie.partition(".")[0])
-        except BadData:
+            content = itsdangerous.base64_decode(cookie.partition(".")[0])
+        except itsdangerous.BadData:
             return False  # and it cannot be opened
         return b'"_permanent"' in content
 

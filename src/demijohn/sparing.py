@@ -1,8 +1,8 @@
-"""Import Werkzeug's modules without its development server and its test client.
+"""Import Werkzeug's modules without what neither importing an application nor serving it needs.
 
-`werkzeug/__init__.py` imports both, and with them the standard library's HTTP server and client and TLS, which an
-application needs neither to be imported nor to be served.
-bench/imports.py: with this, `import demijohn; demijohn.Flask` takes 85 ms of CPU; without it 108; `flask.Flask` 134.
+`werkzeug/__init__.py` imports its development server and its test client, and with them the standard library's HTTP
+server and client and TLS. Other modules of it import, for single functions, modules that are dear: see `_LATE`.
+bench/imports.py: with this, `import demijohn; demijohn.Flask` takes 62 ms of CPU; without it 108; `flask.Flask` 134.
 """
 
 from __future__ import annotations
@@ -10,13 +10,24 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
+from threading import RLock
 from typing import Any
+
+_LATE = (
+    "difflib",  # werkzeug.routing, to suggest an endpoint: 1 ms
+    "email.utils",  # werkzeug.http, for dates; imports socket and the package email: 7 ms
+    "itsdangerous",  # sessions: 2 ms
+    "shutil",  # tempfile, for folders; imports bz2 and lzma: 2 ms
+    "uuid",  # a converter, and values in JSON; imports platform: 3 ms
+)
+"""Modules of others that are put in place without being run, until something of them is asked for."""
 
 
 def spare_werkzeug() -> None:
-    """Put the package `werkzeug` in place without running its `__init__`, unless it was imported already.
+    """Put the package `werkzeug` in place without running its `__init__`, and the modules of `_LATE` likewise.
 
-    Its modules are imported as ever. What only `__init__` defines is there when asked for: then it is run.
+    What was imported already stays as it is. Werkzeug's modules are imported as ever; what only its `__init__` defines
+    is there when asked for: then it is run.
     """
     spec = find_spec("werkzeug") if "werkzeug" not in sys.modules else None
     if spec is None or spec.loader is None:
@@ -34,3 +45,56 @@ def spare_werkzeug() -> None:
 
     package.__getattr__ = attribute  # type: ignore[method-assign]
     sys.modules["werkzeug"] = package
+    for name in _LATE:
+        import_late(name)
+
+
+def import_late(name: str) -> None:
+    """Put the module `name` in place, to be run when an attribute that it does not have yet is asked for.
+
+    A module that was imported already stays as it is, and what is set on it before it runs stays set.
+    Not `importlib.util.LazyLoader`: its modules run at the next `import` statement that names them, and until
+    Python 3.11.8 a second thread can see one half run.
+    """
+    spec = find_spec(name) if name not in sys.modules else None
+    if spec is None or spec.loader is None:
+        return
+    module = module_from_spec(spec)
+    loader = spec.loader
+    inside = vars(module)
+    lock = RLock()
+    running = False
+
+    def attribute(wanted: str) -> Any:
+        """Run the module, unless it has run, and find what it has then (PEP 562)."""
+        nonlocal running
+        with lock:  # other threads wait here until all of the module has run
+            if running:  # what it imports asks for what it does not have yet
+                raise AttributeError(f"module {name!r} has no attribute {wanted!r} yet: it is being imported")
+            if inside.get("__getattr__") is attribute:
+                running = True
+                try:
+                    run()
+                finally:
+                    running = False
+        return getattr(module, wanted)
+
+    def run() -> None:
+        before = {key: inside[key] for key in inside.keys() - placed}
+        loader.exec_module(module)
+        inside.update(before)
+        for key, ours in late.items():
+            if inside[key] is ours:  # the module has none of its own
+                del inside[key]
+
+    def names() -> list[str]:
+        attribute("__dict__")
+        return sorted(inside)
+
+    late = {"__getattr__": attribute, "__dir__": names}
+    inside.update(late)
+    placed = frozenset(inside)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:  # as the import system does once it has run a module
+        setattr(sys.modules[parent], child, module)

@@ -6,13 +6,13 @@ import codecs
 import dataclasses
 import json
 import marshal
+import uuid
 import weakref
 from collections.abc import Callable
 from datetime import date
 from enum import Enum
 from functools import cache, cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, AnyStr, cast
-from uuid import UUID
 
 from werkzeug.http import http_date
 
@@ -72,7 +72,7 @@ def _default(o: Any) -> Any:
         return http_date(o)
     from decimal import Decimal  # here for its cost: 1 ms of every start
 
-    if isinstance(o, Decimal | UUID):
+    if isinstance(o, Decimal | uuid.UUID):
         return str(o)
     if dataclasses.is_dataclass(o) and not isinstance(o, type):
         # One level: the encoder asks again for what is inside. dataclasses.asdict would copy all of it first.

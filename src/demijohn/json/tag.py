@@ -5,11 +5,11 @@ A value of such a type is written as an object with one key, the tag: `{" t": [1
 
 from __future__ import annotations
 
+import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
-from uuid import UUID
 
 from markupsafe import Markup
 from werkzeug.http import http_date, parse_date
@@ -115,8 +115,10 @@ class TagBytes(_Coded):
 class TagUUID(_Coded):
     __slots__ = ()
     key = " u"
-    _type = UUID
-    _codec = _Codec(lambda value, _: value.hex, UUID)
+    _codec = _Codec(lambda value, _: value.hex, lambda value: uuid.UUID(value))
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, uuid.UUID)
 
 
 class TagDateTime(_Coded):
