@@ -89,7 +89,8 @@ def clean_environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     for name in ("PORT", "WEB_CONCURRENCY"):
         kept.pop(name, None)
-    return {**kept, "PYTHONUNBUFFERED": "1", **more}
+    # The tests may themselves run in a container.
+    return {**kept, "container": "", "PYTHONUNBUFFERED": "1", **more}
 
 
 @pytest.fixture

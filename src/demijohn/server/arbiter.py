@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import math
 import os
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +51,7 @@ def serve(target: str, settings: Settings) -> int:
         signal.signal(signum, leave)
     try:
         _prepare_process(settings)
+        _use_what_a_container_gives()
         logs = open_logs(settings)
         load = _preloaded(target) if settings.preload else lambda: load_gateway(target)
         listeners = open_listeners(settings.bind, settings.backlog)
@@ -83,6 +86,19 @@ def _prepare_process(settings: Settings) -> None:
     if settings.name is not None:
         with open("/proc/self/comm", "w") as comm:
             comm.write(settings.name)
+
+
+def _use_what_a_container_gives() -> None:
+    """Print lines at once, and find a place for large uploads where the root file system is read-only."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None when closed
+            # The log of a container is a pipe. What a view printed just before the end must not be lost in a buffer.
+            stream.reconfigure(line_buffering=True)
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        # Of memory, writable by all, and there in every container (OCI runtime specification, default filesystems).
+        tempfile.tempdir = "/dev/shm"
 
 
 def _preloaded(target: str) -> Callable[[], Gateway]:

@@ -6,11 +6,12 @@ variables, the check of what was given (`from_values`) and the reference page.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from .cgroups import is_container, surroundings, workers_that_fit
 
 _KILO = 1024
 _SIZES = {"k": _KILO, "m": _KILO**2, "g": _KILO**3}
@@ -188,9 +189,8 @@ class Settings:
         "-b/--bind",
         _text("ADDRESS"),
         "Where to listen: HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N; may be given several times. "
-        "Use 0.0.0.0:8000 to be reached from other machines, as in a container.",
+        "Use 0.0.0.0:8000 to be reached from other machines; in a container that is the default.",
         gunicorn="bind",
-        variables=(("PORT", "0.0.0.0:{}"),),
     )
     backlog: int = _setting(
         2048,
@@ -205,7 +205,8 @@ class Settings:
         1,
         "-w/--workers",
         _whole(1),
-        "Number of worker processes. One for each core is right for most applications.",
+        "Number of worker processes. One for each core is right for most applications; in a container that is the "
+        "default, by its limits of CPU and memory.",
         gunicorn="workers",
         variables=(("WEB_CONCURRENCY", "{}"),),
     )
@@ -411,13 +412,13 @@ FLAGS: tuple[Flag, ...] = tuple(_flag(described) for described in fields(Setting
 
 
 def from_values(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings for `values` (by `Flag.name`), else the environment's, else the defaults.
+    """Return the settings for `values` (by `Flag.name`), else the environment's, else the defaults that hold here.
 
     None and an empty tuple mean "not given". `environ` is the process's when None.
 
     Raises SettingError, naming the flag or the variable, for a value that cannot be used or an unknown name.
     """
-    environ = os.environ if environ is None else environ
+    environ = surroundings() if environ is None else environ
     unknown = set(values) - {flag.name for flag in FLAGS}
     if unknown:
         raise SettingError(f"There is no setting called {', '.join(sorted(unknown))}.")
@@ -432,7 +433,22 @@ def from_values(values: Mapping[str, Any], environ: Mapping[str, str] | None = N
                     text = template.format(environ[variable])
                     checked[flag.name] = _checked(flag, text.split(",") if flag.multiple else text, variable)
                     break
-    return Settings(**checked)
+    return Settings(**{**_defaults_here(environ), **checked})
+
+
+def _defaults_here(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what counts instead of the defaults where PORT is set, or in a container.
+
+    A container is reached from outside or not at all. HOST counts in one alone, because elsewhere it means other
+    things: conda's compilers set it.
+    """
+    contained = is_container(environ)
+    if not contained and not environ.get("PORT"):
+        return {}
+    host = (contained and environ.get("HOST")) or "0.0.0.0"
+    host = f"[{host}]" if ":" in host else host
+    bind = (f"{host}:{environ.get('PORT') or 8000}",)
+    return {"bind": bind, "workers": workers_that_fit()} if contained else {"bind": bind}
 
 
 def _checked(flag: Flag, given: Any, source: str) -> Any:
