@@ -44,6 +44,11 @@ def hold_interpreter(query: str) -> str:
         ctypes.PyDLL(None).sleep(3600)
 
 
+def large(query: str) -> str:
+    """Answer with more than any socket buffer holds."""
+    return "x" * 50_000_000
+
+
 def directory(query: str) -> str:
     return os.getcwd()
 
@@ -58,6 +63,7 @@ VIEWS: dict[str, Callable[[str], str]] = {
     "/wait": wait_at_gate,
     "/leave": leave,
     "/hold": hold_interpreter,
+    "/large": large,
     "/cwd": directory,
     "/variable": variable,
 }

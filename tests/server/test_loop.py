@@ -158,13 +158,16 @@ class Serving:
             [listener],
             NativeGateway(application),
             Settings(**{"graceful_timeout_s": PATIENCE_S, **more}),
-            on_request=lambda head, message, size, wall_s: self.reports.append((head.target, message.status, size)),
+            on_request=self._note,
             slot=self.slot,
             poller=poller,
         )
         self.thread = threading.Thread(target=self.engine.run)
         self.thread.start()
         self._clients: list[Client] = []
+
+    def _note(self, head: RequestHead, message: ResponseMessage, size: int, wall_s: float, is_complete: bool) -> None:
+        self.reports.append((head.target, message.status, size))
 
     def connect(self) -> Client:
         self._clients.append(Client(self.listener.getsockname(), self.listener.family))

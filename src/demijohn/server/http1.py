@@ -65,6 +65,9 @@ _OF_MESSAGE = frozenset({b"host", b"connection", b"content-length", b"transfer-e
 # What a chunk may cost besides its data: its size in hexadecimal, two line ends, and some room.
 _CHUNK_OVERHEAD_BYTES = 16
 
+# How much of what is no request the log shows.
+_REFUSED_LINE_BYTES = 512
+
 _UNKNOWN_METHOD = "This server does not know the method of the request."
 _UNKNOWN_VERSION = "This server speaks HTTP/1.1 and HTTP/1.0."
 _LONG_LINE = "The request line is too long."
@@ -207,6 +210,7 @@ class Connection:
         "_parser",
         "_plain",
         "_raw",
+        "_refused_line",
         "_repeated",
         "_repeated_fields",
         "_smallest_limit",
@@ -239,6 +243,7 @@ class Connection:
         self._heads = heads
         self._spool_factory = spool_factory
         self._raw = bytearray()  # an unfinished head
+        self._refused_line = b""
         self._arriving = b""
         self._target = b""
         self._fields: Fields = []
@@ -309,11 +314,27 @@ class Connection:
 
     def refuse(self, error: ProtocolError) -> None:
         """Read nothing more; `error` is the last event. What was half received is dropped."""
+        if not self.events:
+            self._keep_refused_line()
         self.persistent = False
         self.in_message = False
         self.expecting = None
         self.events.append(error)
         self.discard()
+
+    def _keep_refused_line(self) -> None:
+        """Keep the line that the message being refused begins with: there is none before it in the bytes here."""
+        begin, last = bytes(self._raw), self._arriving
+        if not begin.endswith(last):
+            begin += last
+        self._refused_line = begin.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")[:_REFUSED_LINE_BYTES]
+
+    def refused_head(self) -> RequestHead:
+        """Return what is known of the request that was refused, for the log.
+
+        When its head could not be read it has no method, and its target is the line that it began with.
+        """
+        return self._head or RequestHead("", self._refused_line or self._target, _HTTP_11, [], self._origin)
 
     def refuse_content(self) -> None:
         """Do without the content of the request in `expecting`; it is complete and the last one."""
@@ -651,8 +672,10 @@ class Connection:
 
 def plain_answer(status: int, sentence: str) -> ResponseMessage:
     """Return an answer of the server's own: a status and one sentence."""
+    content = (sentence + "\n").encode()
     return ResponseMessage(
         f"{status} {REASONS.get(status, '')}".rstrip(),
         b"Content-Type: text/plain; charset=utf-8\r\n",
-        (sentence + "\n").encode(),
+        content,
+        len(content),
     )

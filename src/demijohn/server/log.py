@@ -6,6 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 
+from .accesslog import AccessLog
 from .settings import SettingError, Settings
 
 log = logging.getLogger("demijohn.server")
@@ -78,10 +79,14 @@ class _LineHandler(logging.Handler):
 
 @dataclass(slots=True)
 class LogFiles:
-    """The files a server writes to; `access` is None when no line is written for each request."""
+    """The files a server writes to.
+
+    access: the file of `write_access`, which is to be told of each request; None when no line is to be written.
+    """
 
     error: LogFile
     access: LogFile | None
+    write_access: AccessLog | None
 
     def reopen(self) -> None:
         self.error.reopen()
@@ -91,11 +96,16 @@ class LogFiles:
 
 def open_logs(settings: Settings) -> LogFiles:
     """Open the files and send what the server logs to the one for errors. Raises SettingError."""
-    files = LogFiles(
-        error=LogFile(settings.error_log, standard=2),
-        access=None if settings.access_log is None else LogFile(settings.access_log, standard=1),
-    )
-    log.handlers = [_LineHandler(files.error)]
+    error = LogFile(settings.error_log, standard=2)
+    access = None if settings.access_log is None else LogFile(settings.access_log, standard=1)
+    log.handlers = [_LineHandler(error)]
     log.setLevel(settings.log_level.upper())
     log.propagate = False
-    return files
+    return LogFiles(error, access, None if access is None else _access_log(settings.access_log_format, access))
+
+
+def _access_log(line_format: str, file: LogFile) -> AccessLog:
+    try:
+        return AccessLog(line_format, file.write_line)
+    except ValueError as error:
+        raise SettingError(f"--access-logformat cannot be used: {error}.") from None

@@ -81,8 +81,8 @@ _IDLE_BEAT_S = 1.0
 # After a fault that may come again at once, so that the log is not all there is.
 _FAULT_PAUSE_S = 0.1
 
-OnRequest = Callable[[RequestHead, ResponseMessage, int, float], object]
-"""Called with each request answered, its answer, the bytes of content sent and the seconds it took."""
+OnRequest = Callable[[RequestHead, ResponseMessage, int, float, bool], object]
+"""Called with each request, its answer, the bytes of content sent, the seconds it took, and whether all went out."""
 
 
 class Heartbeat(Protocol):
@@ -487,9 +487,13 @@ class Engine:
                 self._poller.unregister(client.fd)
             client.sock.close()
         client.http.end()
-        if client.answer is not None:
-            self._close_content(client.answer.head, client.answer.message)
+        answer = client.answer
+        if answer is not None:
             client.answer = None
+            self._close_content(answer.head, answer.message)
+            if self._on_request is not None:
+                sent_bytes = answer.sent_bytes - len(client.unsent or b"")
+                self._report(answer.head, answer.message, max(0, sent_bytes), monotonic() - answer.begun, False)
         if self._drain_asked:
             self._finish_if_drained()
 
@@ -719,6 +723,10 @@ class Engine:
         else:
             log.error("Could not take a request of %s: %s", _peer(client), error.__cause__)
         client.lingers = True
+        if self._on_request is not None:
+            message = plain_answer(error.status, error.detail)
+            wall_s = 0.0 if client.state == _IDLE else monotonic() - client.since
+            self._report(client.http.refused_head(), message, message.content_length or 0, wall_s)
         answer = client.http.respond_to_error(error)
         with contextlib.suppress(OSError):
             # Not finished when the socket does not take it at once: the peer broke a rule and does not read either.
@@ -939,10 +947,12 @@ class Engine:
             except BaseException:  # of the application, as in `handle`
                 log.exception("The application failed in close(), after its answer")
 
-    def _report(self, head: RequestHead, message: ResponseMessage, content_bytes: int, wall_s: float) -> None:
+    def _report(
+        self, head: RequestHead, message: ResponseMessage, content_bytes: int, wall_s: float, is_complete: bool = True
+    ) -> None:
         assert self._on_request is not None
         try:
-            self._on_request(head, message, 0 if head.method == "HEAD" else content_bytes, wall_s)
+            self._on_request(head, message, 0 if head.method == "HEAD" else content_bytes, wall_s, is_complete)
         except Exception:
             log.exception("A request could not be reported")
 

@@ -347,6 +347,14 @@ class Settings:
         "Where to write one line for each request; - is standard output. Off unless given.",
         gunicorn="accesslog",
     )
+    access_log_format: str = _setting(
+        '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+        "--access-logformat",
+        _text("FORMAT"),
+        "What a line of the access log says: gunicorn's atoms, or json for one object per line, to which name=atom "
+        "adds a member.",
+        gunicorn="access_log_format",
+    )
     error_log: str = _setting(
         "-",
         "--error-logfile/--log-file",

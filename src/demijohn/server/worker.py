@@ -9,11 +9,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
-from .accesslog import DEFAULT_FORMAT, Answered, compile_format
 from .loading import LoadError
-from .log import LogFile, LogFiles, log
+from .log import LogFiles, log
 from .loop import Engine
 from .settings import Settings
 from .slots import Slot, State
@@ -73,9 +71,8 @@ class Worker:
 
     def _engine(self, gateway: Gateway) -> Engine:
         sockets = [listener.socket for listener in self._listeners]
-        on_request = None if self._logs.access is None else _access_logger(self._logs.access)
         pulse = _Pulse(self._slot, self._arbiter_pid)
-        engine = Engine(sockets, gateway, self._settings, on_request=on_request, slot=pulse)
+        engine = Engine(sockets, gateway, self._settings, on_request=self._logs.write_access, slot=pulse)
 
         def drain(signum: int, frame: FrameType | None) -> None:
             self._enter(State.DRAINING)
@@ -122,10 +119,3 @@ def leave(signum: int, frame: FrameType | None) -> NoReturn:
     for each in STOPS:
         signal.signal(each, signal.SIG_IGN)  # A second one must not break off what runs at the exit.
     raise SystemExit(0)
-
-
-def _access_logger(file: LogFile) -> Callable[[RequestHead, ResponseMessage, int, float], None]:
-    line_of = compile_format(DEFAULT_FORMAT)
-    return lambda head, message, content_bytes, wall_s: file.write_line(
-        line_of(Answered(head, message, content_bytes, wall_s))
-    )
