@@ -87,7 +87,7 @@ def clean_environment(**more: str) -> dict[str, str]:
     """Return this process's environment without what would change how an application is found and served."""
     ours = ("FLASK_", "DEMIJOHN_", "WERKZEUG_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    for name in ("PORT", "WEB_CONCURRENCY"):
+    for name in ("PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"):
         kept.pop(name, None)
     # The tests may themselves run in a container.
     return {**kept, "container": "", "PYTHONUNBUFFERED": "1", **more}

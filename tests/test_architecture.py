@@ -16,7 +16,8 @@ helpers wrappers sessions routing views templating ctx commands scaffold bluepri
 jsonrpc.protocol jsonrpc.encoding jsonrpc.converting jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.hints
 jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
 jsonrpc.endpoint jsonrpc
-server.cgroups server.settings server.accesslog server.log server.pidfile server.slots server.sockets
+server.cgroups server.kinds server.settings server.gunicorn_names server.configfile server.accesslog server.log
+server.pidfile server.slots server.sockets
 server.http1 server.websocket server.proxy server.metrics server.wsgi server.native server.asgi server.loading
 server.poller server.leadership server.eventloop server.loop server.worker server.reload server.arbiter server
 container.dockerfile container.kubernetes container

@@ -20,6 +20,7 @@ from tests.docs_page import blocks_of
 import demijohn
 from demijohn.app import Flask
 from demijohn.cli import cli
+from demijohn.server.gunicorn_names import ACCEPTED
 from demijohn.server.settings import FLAGS
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +115,10 @@ def test_commands_and_flags_on_a_page_exist(page: Path) -> None:
         assert wrong is None, f"demijohn {shlex.join(words)}: {wrong}"
 
 
+# Of `serve` and `health`, beside the settings of the server.
+OTHER_FLAGS = ("--help", "-h", "--timeout", "--dropin", "-c", "--config", "--check-config", "--print-config")
+
+
 def unknown_word(words: list[str], also: set[str]) -> str | None:
     """Return the first word that names a command or a flag there is not; None when all are known."""
     command: click.Command = cli
@@ -121,7 +126,7 @@ def unknown_word(words: list[str], also: set[str]) -> str | None:
     for word in rest:
         if word.startswith("-"):
             if command.name in ("serve", "health"):
-                known = {"--help", "-h", "--timeout", "--dropin", *(each for flag in FLAGS for each in flag.spellings)}
+                known = {*OTHER_FLAGS, *(each for flag in FLAGS for each in flag.spellings)}
             else:
                 known = {
                     "--help",
@@ -142,7 +147,7 @@ def unknown_word(words: list[str], also: set[str]) -> str | None:
 
 def takes_value(command: click.Command, word: str) -> bool:
     if command.name == "serve":
-        return any(word in flag.spellings and not flag.is_switch for flag in FLAGS)
+        return word in ("-c", "--config") or any(word in flag.spellings and not flag.is_switch for flag in FLAGS)
     return any(
         word in option.opts and isinstance(option, click.Option) and not option.is_flag for option in command.params
     )
@@ -285,6 +290,15 @@ def test_every_setting_of_the_server_is_explained_with_its_default() -> None:
     assert described == {
         (" ".join(flag.spellings), shown_default(flag.default), flag.variables[0][0]) for flag in FLAGS
     }
+
+
+def test_every_setting_of_gunicorn_is_told_to_its_users() -> None:
+    page = (DOCS / "from-gunicorn.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
+    effective = {flag.gunicorn: " ".join(f"`{each}`" for each in flag.spellings) for flag in FLAGS if flag.gunicorn}
+    assert {name: told for name, told in rows.items() if name not in ACCEPTED} == effective
+    without = {name: each.note[0].upper() + each.note[1:] for name, each in ACCEPTED.items()}
+    assert {name: told for name, told in rows.items() if name in ACCEPTED} == without
 
 
 def shown_default(default: Any) -> str:

@@ -9,10 +9,17 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from .server.settings import Settings
+
+_GUNICORN_ARGUMENTS = "GUNICORN_CMD_ARGS"
 
 SERVE_HELP = "Run the production server."
 HEALTH_HELP = "Ask a server whether it answers."
@@ -22,6 +29,7 @@ examples:
   demijohn serve app:app
   demijohn serve -b 0.0.0.0:8000 -w 2 --threads 16 app:app
   demijohn serve -b unix:/run/shop.sock 'shop:create_app("production")'
+  demijohn serve -c gunicorn.conf.py
 """
 _HEALTH_EXAMPLES = """\
 examples:
@@ -52,6 +60,7 @@ def _parser(name: str, description: str, epilog: str) -> _Parser:
 
 
 def _serve_parser() -> _Parser:
+    from .server.gunicorn_names import ACCEPTED
     from .server.settings import FLAGS
 
     parser = _parser("serve", SERVE_HELP, _SERVE_EXAMPLES)
@@ -63,47 +72,119 @@ def _serve_parser() -> _Parser:
         help="The application: module:name, or module:factory(literals). Any WSGI application will do.",
     )
     parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="Where settings are: a Python file, or python:MODULE [default: demijohn.conf.py or gunicorn.conf.py, "
+        "when it is there]",
+    )
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="Check the settings, load the application, and say what is wrong; the exit code is 0 when all is well.",
+    )
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="Check as --check-config does, and print all settings as a configuration file.",
+    )
+    parser.add_argument(
         "--dropin",
         action="store_true",
         help="Let 'import flask' mean demijohn in the application, and in the programs it starts.",
     )
     for flag in FLAGS:
+        if not flag.spellings:
+            continue
         text = flag.help.replace("%", "%%")
         if flag.is_switch:
             parser.add_argument(*flag.spellings, dest=flag.name, action="store_const", const=True, help=text)
         else:
             action = "append" if flag.multiple else "store"
             parser.add_argument(*flag.spellings, dest=flag.name, action=action, metavar=flag.metavar, help=text)
+    for accepted in ACCEPTED.values():
+        if accepted.spellings:
+            action = "store" if accepted.takes_value else "store_true"
+            parser.add_argument(*accepted.spellings, dest=_TAKEN + accepted.name, action=action, help=argparse.SUPPRESS)
     return parser
+
+
+_TAKEN = "taken:"
+
+
+@dataclass(slots=True)
+class _Configuration:
+    """What to serve, how, and what to tell the operator about the settings given."""
+
+    target: str | None
+    settings: Settings
+    notes: list[str]
+    sources: list[str]
+    dropin: bool
+
+
+def _configuration(options: dict[str, Any], parser: _Parser, app_import_path: str | None) -> _Configuration:
+    """Put together what the command line, variables and files say. Raises SettingError."""
+    from .server.configfile import read_files
+    from .server.gunicorn_names import ACCEPTED
+    from .server.settings import FLAGS, Given, from_values
+
+    in_variable = vars(parser.parse_args(shlex.split(os.environ.get(_GUNICORN_ARGUMENTS, ""))))
+    location = options["config"] or os.environ.get("DEMIJOHN_CONFIG") or in_variable["config"]
+    files = read_files(location)
+    names = [flag.name for flag in FLAGS if flag.spellings]
+    for name in names:
+        if in_variable[name] is not None:
+            files.given[name] = Given(in_variable[name], _GUNICORN_ARGUMENTS)
+    notes = files.notes
+    for accepted in ACCEPTED.values():
+        for given in (in_variable, options):
+            note = accepted.note_on(given.get(_TAKEN + accepted.name))
+            notes += [note] if note else []
+    return _Configuration(
+        target=options["app"] or in_variable["app"] or files.application or app_import_path,
+        settings=from_values({name: options[name] for name in names}, below=files.given),
+        notes=notes,
+        sources=files.sources,
+        dropin=options["dropin"] or in_variable["dropin"],
+    )
 
 
 def serve(arguments: list[str], app_import_path: str | None = None) -> int:
     """Run the production server as `arguments` say until it is told to stop; return its exit code.
 
-    `app_import_path` is what to serve when the arguments do not name it.
+    `app_import_path` is what to serve when neither the arguments nor a file name it.
     """
+    from .server import check
     from .server import serve as run_server
-    from .server.settings import SettingError, from_values
+    from .server.settings import SettingError, as_file
 
+    # A configuration file may import what stands beside it, and a module that calls app.run() when it is imported must
+    # not start a second server.
+    sys.path.insert(0, os.getcwd())
+    os.environ["FLASK_RUN_FROM_CLI"] = "true"
     parser = _serve_parser()
-    values = vars(parser.parse_args(arguments))
-    target = values.pop("app") or app_import_path
-    dropin = values.pop("dropin")
-    if not target:
-        parser.error(f"name the application to serve, for example {_likely_target()}")
+    options = vars(parser.parse_args(arguments))
     try:
-        settings = from_values(values)
+        configuration = _configuration(options, parser, app_import_path)
     except SettingError as error:
         parser.exit(2, f"Error: {error}\n")
-    if dropin:
+    if not configuration.target:
+        parser.error(f"name the application to serve, for example {_likely_target()}")
+    if configuration.dropin:
         from .dropin import install, pass_on
 
         # Here and not in the workers: they are forked from this process, the later ones too.
         install()
         pass_on()
-    # A module that calls app.run() when it is imported must not start a second server.
-    os.environ["FLASK_RUN_FROM_CLI"] = "true"
-    return run_server(target, settings)
+    if options["check_config"] or options["print_config"]:
+        for note in configuration.notes:
+            print(f"Note: {note}", file=sys.stderr)
+        status = check(configuration.target, configuration.settings)
+        if options["print_config"]:
+            print(as_file(configuration.settings, configuration.target), end="")
+        return status
+    return run_server(configuration.target, configuration.settings, notes=configuration.notes)
 
 
 def _likely_target() -> str:

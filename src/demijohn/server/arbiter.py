@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -38,8 +38,10 @@ _LONGEST_PAUSE_S = 30.0
 _SIGNALS = (*STOPS, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD)
 
 
-def serve(target: str, settings: Settings) -> int:
+def serve(target: str, settings: Settings, *, notes: Sequence[str] = ()) -> int:
     """Serve the application that `target` names (see `loading.load`) until a signal ends it.
+
+    notes: sentences on the settings, for the log.
 
     Returns the exit status: 0 when it was asked to stop, 1 for a setting that cannot be used, 3 when the
     application cannot be loaded. What went wrong is on standard error or in the error log by then.
@@ -53,6 +55,8 @@ def serve(target: str, settings: Settings) -> int:
         _prepare_process(settings)
         _use_what_a_container_gives()
         logs = open_logs(settings)
+        for note in notes:
+            log.warning("%s", note)
         load = _preloaded(target) if settings.preload else lambda: load_gateway(target)
         listeners = open_listeners(settings.bind, settings.backlog)
         pid_file = None if settings.pid_file is None else PidFile(settings.pid_file)
@@ -69,6 +73,25 @@ def serve(target: str, settings: Settings) -> int:
         pid_file.remove()
     log.info("Stopped")
     return status
+
+
+def check(target: str, settings: Settings) -> int:
+    """Load the application into this process, and serve nothing; return the status that `serve` would end with, or 0.
+
+    What is wrong is on standard error by then.
+    """
+    try:
+        _prepare_process(settings)
+        load_gateway(target)
+    except SettingError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except LoadError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        if error.code_traceback:
+            print(error.code_traceback, file=sys.stderr)
+        return BOOT_FAILED
+    return 0
 
 
 def _prepare_process(settings: Settings) -> None:

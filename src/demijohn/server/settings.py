@@ -6,177 +6,19 @@ variables, the check of what was given (`from_values`) and the reference page.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .cgroups import is_container, surroundings, workers_that_fit
+from .kinds import ASSIGNMENT, BYTES, LIMIT, SWITCH, Flag, choice
+from .kinds import SettingError as SettingError
+from .kinds import seconds as _seconds
+from .kinds import setting as _setting
+from .kinds import text as _text
+from .kinds import whole as _whole
 
-_KILO = 1024
-_SIZES = {"k": _KILO, "m": _KILO**2, "g": _KILO**3}
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-
-
-class SettingError(ValueError):
-    """A setting has a value the server cannot use; the message is one sentence for whoever started it."""
-
-
-# -- the kinds of values ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of value: how help texts call it, and how text becomes one.
-
-    `parse` takes text or a value that has the type already; it raises ValueError with what the value must be.
-    """
-
-    metavar: str
-    parse: Callable[[Any], Any]
-
-
-def _whole(minimum: int) -> Kind:
-    def parse(value: Any) -> int:
-        try:
-            number = int(value)
-        except (TypeError, ValueError):
-            number = minimum - 1
-        if number < minimum:
-            raise ValueError(f"must be a whole number, {minimum} or more")
-        return number
-
-    return Kind("INT", parse)
-
-
-def _seconds(minimum: float = 0.0) -> Kind:
-    def parse(value: Any) -> float:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = -1.0
-        if not minimum <= number < float("inf"):
-            raise ValueError(f"must be a number of seconds, {minimum:g} or more")
-        return number
-
-    return Kind("SECONDS", parse)
-
-
-def _parse_bytes(value: Any) -> int:
-    text = str(value).strip().lower()
-    unit = _SIZES.get(text[-1:], 1)
-    digits = text[:-1] if unit > 1 else text
-    if not (digits.isascii() and digits.isdecimal()):
-        raise ValueError("must be a number of bytes, such as 65536, 64K or 10M")
-    return int(digits) * unit
-
-
-def _parse_limit(value: Any) -> int:
-    return _parse_bytes(value) or sys.maxsize
-
-
-def _parse_text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("must not be empty")
-    return value
-
-
-def _parse_switch(value: Any) -> bool:
-    truth = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return truth[str(value).lower()]
-    except KeyError:
-        raise ValueError("must be true or false") from None
-
-
-def _parse_level(value: Any) -> str:
-    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
-    return value.lower()
-
-
-def _parse_environment(value: Any) -> str:
-    if not isinstance(value, str) or value.find("=") < 1:
-        raise ValueError("must be NAME=VALUE")
-    return value
-
-
-BYTES = Kind("BYTES", _parse_bytes)
-LIMIT = Kind("BYTES", _parse_limit)
-SWITCH = Kind("", _parse_switch)
-LEVEL = Kind("LEVEL", _parse_level)
-
-
-def _text(metavar: str) -> Kind:
-    return Kind(metavar, _parse_text)
-
-
-# -- how a setting is described -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One setting as a command line sees it.
-
-    name: the attribute of `Settings`, and the key `from_values` takes.
-    spellings: `("-w", "--workers")`.
-    multiple: it may be given several times; its value is a tuple.
-    variables: environment variables that set it, and the text their value stands in; the first that is set wins.
-    gunicorn: gunicorn's name for it, empty when it has none.
-    """
-
-    name: str
-    spellings: tuple[str, ...]
-    kind: Kind
-    default: Any
-    multiple: bool
-    unit: str
-    gunicorn: str
-    variables: tuple[tuple[str, str], ...]
-    doc: str
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it takes no value on the command line."""
-        return self.kind is SWITCH
-
-    @property
-    def metavar(self) -> str:
-        return self.kind.metavar
-
-    @property
-    def help(self) -> str:
-        """The description with the default, for `--help`."""
-        if self.is_switch or self.default is None or self.default == ():
-            return self.doc
-        texts = self.default if self.multiple else (self.default,)
-        shown = ", ".join(f"{text:g}" if isinstance(text, float) else str(text) for text in texts)
-        return f"{self.doc} [default: {shown}{' ' + self.unit if self.unit else ''}]"
-
-
-def _setting(
-    default: Any,
-    spellings: str,
-    kind: Kind,
-    doc: str,
-    *,
-    unit: str = "",
-    gunicorn: str = "",
-    variables: tuple[tuple[str, str], ...] = (),
-) -> Any:
-    long_spelling = next(spelling for spelling in spellings.split("/") if spelling.startswith("--"))
-    own_variable = "DEMIJOHN_" + long_spelling[2:].replace("-", "_").upper()
-    return field(
-        default=default,
-        metadata={
-            "spellings": tuple(spellings.split("/")),
-            "kind": kind,
-            "doc": doc,
-            "unit": unit,
-            "gunicorn": gunicorn,
-            "variables": ((own_variable, "{}"), *variables),
-        },
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,7 +207,7 @@ class Settings:
     log_level: str = _setting(
         "info",
         "--log-level",
-        LEVEL,
+        choice("LEVEL", *LOG_LEVELS),
         "Least severe message to write: " + ", ".join(LOG_LEVELS) + ".",
         gunicorn="loglevel",
     )
@@ -388,7 +230,7 @@ class Settings:
     environment: tuple[str, ...] = _setting(
         (),
         "-e/--env",
-        Kind("NAME=VALUE", _parse_environment),
+        ASSIGNMENT,
         "Set an environment variable before the application is loaded; may be given several times.",
         gunicorn="raw_env",
     )
@@ -416,31 +258,41 @@ def _flag(described: Any) -> Flag:
 FLAGS: tuple[Flag, ...] = tuple(_flag(described) for described in fields(Settings))
 
 
+KEYS: dict[str, Flag] = {key: flag for flag in FLAGS for key in flag.keys}
+"""The settings by each name that they have in a configuration file."""
+
+
 # -- from what was given to settings --------------------------------------------------------------
 
 
-def from_values(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings for `values` (by `Flag.name`), else the environment's, else the defaults that hold here.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a file, or a variable with flags in it, gave for a setting, and what to call that place."""
 
-    None and an empty tuple mean "not given". `environ` is the process's when None.
+    value: Any
+    source: str
 
-    Raises SettingError, naming the flag or the variable, for a value that cannot be used or an unknown name.
+
+def from_values(
+    values: Mapping[str, Any], environ: Mapping[str, str] | None = None, below: Mapping[str, Given] | None = None
+) -> Settings:
+    """Return the settings for what was given, by `Flag.name`; None and an empty tuple mean "not given".
+
+    What counts most first: `values` (of the command line), our own variables in `environ` (the process's when None),
+    `below` (of files), variables we share with others, such as PORT, and the defaults.
+
+    Raises SettingError, naming the flag, the variable or the file, for a value that cannot be used or an unknown name.
     """
     environ = surroundings() if environ is None else environ
-    unknown = set(values) - {flag.name for flag in FLAGS}
+    below = below or {}
+    unknown = (set(values) | set(below)) - {flag.name for flag in FLAGS}
     if unknown:
         raise SettingError(f"There is no setting called {', '.join(sorted(unknown))}.")
     checked = {}
     for flag in FLAGS:
-        given = values.get(flag.name)
-        if given is not None and given != ():
-            checked[flag.name] = _checked(flag, given, "/".join(flag.spellings))
-        else:
-            for variable, template in flag.variables:
-                if environ.get(variable):
-                    text = template.format(environ[variable])
-                    checked[flag.name] = _checked(flag, text.split(",") if flag.multiple else text, variable)
-                    break
+        given = _given(flag, values, environ, below)
+        if given is not None:
+            checked[flag.name] = flag.checked(given.value, given.source)
     return Settings(**{**_defaults_here(environ), **checked})
 
 
@@ -459,13 +311,34 @@ def _defaults_here(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"bind": bind, "workers": workers_that_fit()} if contained else {"bind": bind}
 
 
-def _checked(flag: Flag, given: Any, source: str) -> Any:
-    """Parse what `source` gave for `flag`."""
-    given_each = ([given] if isinstance(given, str) else list(given)) if flag.multiple else [given]
-    parsed = []
-    for value in given_each:
-        try:
-            parsed.append(flag.kind.parse(value))
-        except ValueError as error:
-            raise SettingError(f"{source} {error}, not {value!r}.") from None
-    return tuple(parsed) if flag.multiple else parsed[0]
+def _given(
+    flag: Flag, values: Mapping[str, Any], environ: Mapping[str, str], below: Mapping[str, Given]
+) -> Given | None:
+    value = values.get(flag.name)
+    if value is not None and value != ():
+        return Given(value, "/".join(flag.spellings))
+    own, shared = flag.variables[:1], flag.variables[1:]
+    in_file = below.get(flag.name)
+    for variable, template in own:
+        if environ.get(variable):
+            return Given(template.format(environ[variable]), variable)
+    if in_file is not None and in_file.value is not None:
+        return in_file
+    for variable, template in shared:
+        if environ.get(variable):
+            return Given(template.format(environ[variable]), variable)
+    return None
+
+
+def as_file(settings: Settings, target: str) -> str:
+    """Return the configuration file, in Python, that says what `settings` say, with a comment for each."""
+    lines = [f"wsgi_app = {target!r}"]
+    for flag in FLAGS:
+        value = getattr(settings, flag.name)
+        if value is None or callable(value):
+            written = f"# {flag.key} = {getattr(value, '__qualname__', None)}"
+        else:
+            written = f"{flag.key} = {list(value) if flag.multiple else value!r}"
+        unit = f"  # {flag.unit}" if flag.unit else ""
+        lines.append(written + unit)
+    return "\n".join(lines) + "\n"

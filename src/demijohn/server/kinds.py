@@ -1,0 +1,203 @@
+"""How a setting is described: the kinds of values there are, and what each setting says of itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_KILO = 1024
+_SIZES = {"k": _KILO, "m": _KILO**2, "g": _KILO**3}
+
+
+class SettingError(ValueError):
+    """A setting has a value the server cannot use; the message is one sentence for whoever started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value: how help texts call it, and how text becomes one.
+
+    `parse` takes text or a value that has the type already; it raises ValueError with what the value must be.
+    """
+
+    metavar: str
+    parse: Callable[[Any], Any]
+
+
+def whole(minimum: int) -> Kind:
+    def parse(value: Any) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = minimum - 1
+        if number < minimum:
+            raise ValueError(f"must be a whole number, {minimum} or more")
+        return number
+
+    return Kind("INT", parse)
+
+
+def seconds(minimum: float = 0.0) -> Kind:
+    def parse(value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not minimum <= number < float("inf"):
+            raise ValueError(f"must be a number of seconds, {minimum:g} or more")
+        return number
+
+    return Kind("SECONDS", parse)
+
+
+def text(metavar: str) -> Kind:
+    def parse(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("must be text")
+        if not value:
+            raise ValueError("must not be empty")
+        return value
+
+    return Kind(metavar, parse)
+
+
+def choice(metavar: str, *allowed: str) -> Kind:
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or value.lower() not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value.lower()
+
+    return Kind(metavar, parse)
+
+
+def _parse_bytes(value: Any) -> int:
+    written = str(value).strip().lower()
+    unit = _SIZES.get(written[-1:], 1)
+    digits = written[:-1] if unit > 1 else written
+    if not (digits.isascii() and digits.isdecimal()):
+        raise ValueError("must be a number of bytes, such as 65536, 64K or 10M")
+    return int(digits) * unit
+
+
+def _parse_limit(value: Any) -> int:
+    return _parse_bytes(value) or sys.maxsize
+
+
+def _parse_switch(value: Any) -> bool:
+    truth = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    try:
+        return truth[str(value).lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _parse_assignment(value: Any) -> str:
+    if not isinstance(value, str) or value.find("=") < 1:
+        raise ValueError("must be NAME=VALUE")
+    return value
+
+
+BYTES = Kind("BYTES", _parse_bytes)
+LIMIT = Kind("BYTES", _parse_limit)
+SWITCH = Kind("", _parse_switch)
+ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One setting, as the command line, the environment and files see it.
+
+    name: the attribute of `Settings`, and the key `from_values` takes.
+    spellings: `("-w", "--workers")`; empty for one that only a file can set.
+    multiple: it may be given several times; its value is a tuple.
+    variables: environment variables that set it, and the text their value stands in; the first is our own, the others
+        are shared with other programs.
+    gunicorn: gunicorn's name for it, empty when it has none.
+    """
+
+    name: str
+    spellings: tuple[str, ...]
+    kind: Kind
+    default: Any
+    multiple: bool
+    unit: str
+    gunicorn: str
+    variables: tuple[tuple[str, str], ...]
+    doc: str
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value on the command line."""
+        return self.kind is SWITCH
+
+    @property
+    def metavar(self) -> str:
+        return self.kind.metavar
+
+    @property
+    def key(self) -> str:
+        """Its name in a configuration file: gunicorn's when that has one, else as the flag is spelled."""
+        return self.gunicorn or next((_key(spelling) for spelling in self.spellings if len(spelling) > 2), self.name)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """All names it has in configuration files; `-` in them may be written for `_`."""
+        long_spellings = (_key(spelling) for spelling in self.spellings if len(spelling) > 2)
+        return frozenset((self.key, *long_spellings))
+
+    @property
+    def help(self) -> str:
+        """The description with the default, for `--help`."""
+        if self.is_switch or self.default is None or self.default == ():
+            return self.doc
+        values = self.default if self.multiple else (self.default,)
+        shown = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+        return f"{self.doc} [default: {shown}{' ' + self.unit if self.unit else ''}]"
+
+    def checked(self, given: Any, source: str) -> Any:
+        """Return the value for what `source` gave. Raises SettingError, which names the source."""
+        if not self.multiple:
+            given_each = [given]
+        elif isinstance(given, str):
+            given_each = [part.strip() for part in given.split(",")]
+        else:
+            given_each = list(given)
+        parsed = []
+        for value in given_each:
+            try:
+                parsed.append(self.kind.parse(value))
+            except ValueError as error:
+                raise SettingError(f"{source} {error}, not {value!r}.") from None
+        return tuple(parsed) if self.multiple else parsed[0]
+
+
+def _key(spelling: str) -> str:
+    return spelling.lstrip("-").replace("-", "_")
+
+
+def setting(
+    default: Any,
+    spellings: str,
+    kind: Kind,
+    doc: str,
+    *,
+    unit: str = "",
+    gunicorn: str = "",
+    variables: tuple[tuple[str, str], ...] = (),
+) -> Any:
+    """Describe a field of `Settings`; see `Flag`. With spellings comes a variable, `DEMIJOHN_` and the long one."""
+    all_spellings = tuple(spellings.split("/")) if spellings else ()
+    own = tuple((f"DEMIJOHN_{_key(each).upper()}", "{}") for each in all_spellings if each.startswith("--"))
+    return field(
+        default=default,
+        metadata={
+            "spellings": all_spellings,
+            "kind": kind,
+            "doc": doc,
+            "unit": unit,
+            "gunicorn": gunicorn,
+            "variables": (*own[:1], *variables),
+        },
+    )
