@@ -82,7 +82,7 @@ FINE = {
     "content": (post(b"Content-Length: 5\r\n", b"hello"), [("POST", b"/", (1, 1), b"hello")]),
     "no content": (post(b"Content-Length: 0\r\n", b""), [("POST", b"/", (1, 1), b"")]),
     "chunks": (chunked(b"5", b"hello", b"1;a=b", b"!", b"0", b""), [("POST", b"/", (1, 1), b"hello!")]),
-    "trailers": (chunked(b"1", b"x", b"0", b"A: b", b"Host: c", b""), [("POST", b"/", (1, 1), b"x")]),
+    "trailers": (chunked(b"1", b"x", b"0", b"A: b", b"Expires: c", b""), [("POST", b"/", (1, 1), b"x")]),
     "Chunked in capitals": (
         post(b"Transfer-Encoding: Chunked\r\n", b"1\r\nx\r\n0\r\n\r\n"),
         [("POST", b"/", (1, 1), b"x")],
@@ -213,6 +213,10 @@ MALFORMED = {
     "LF in a chunk extension": (chunked(b"1;a\nb", b"x", b"0", b""), 400),
     "LF after a chunk size": (post(b"Transfer-Encoding: chunked\r\n", b"1\nx\n0\n\n"), 400),
     "a malformed trailer": (chunked(b"1", b"x", b"0", b"A : b", b""), 400),
+    "a Host among the trailers": (chunked(b"1", b"x", b"0", b"Host: a", b""), 400),
+    "a length among the trailers": (chunked(b"1", b"x", b"0", b"Content-Length: 1", b""), 400),
+    "credentials among the trailers": (chunked(b"1", b"x", b"0", b"Authorization: Basic eDp5", b""), 400),
+    "two types": (post(b"Content-Type: a/b\r\nContent-Type: c/d\r\n", b""), 400),
     "another expectation": (post(b"Expect: a-pony\r\nContent-Length: 1\r\n", b"x"), 417),
 }
 
@@ -232,6 +236,15 @@ def test_good_requests_before_a_malformed_one_are_answered_and_nothing_after_it(
     assert refusal in (status, 400)
     http.receive_data(get(b"/later"))
     assert len(http.events) == 2
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET  / HTTP/1.1", b"GET /  HTTP/1.1", b"GET /   HTTP/1.1", b"OPTIONS / RTSP/1.0", b"\r\nGET  / HTTP/1.1"]
+)
+def test_a_request_line_has_three_parts_and_two_blanks(line: bytes) -> None:
+    data = line + b"\r\n" + HOST + b"\r\n"
+    assert outcome(received(data)) == [400]
+    assert outcome(received(data[i : i + 1] for i in range(len(data)))) == [400]
 
 
 # -- limits --------------------------------------------------------------------------------------------------

@@ -60,7 +60,10 @@ _OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9
 _METHOD = re.compile(rb"(?:\r\n)*([^ \r\n]+) ")
 
 # Fields that say something about the message or the connection; the others are the application's.
-_OF_MESSAGE = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect"})
+_OF_MESSAGE = frozenset({b"host", b"connection", b"content-length", b"content-type", b"transfer-encoding", b"expect"})
+
+# RFC 9110 §6.5.1: what says where a message goes, how long it is or who sends it has no place behind it.
+_NO_TRAILERS = frozenset({b"authorization", b"content-length", b"host", b"te", b"trailer", b"transfer-encoding"})
 
 # What a chunk may cost besides its data: its size in hexadecimal, two line ends, and some room.
 _CHUNK_OVERHEAD_BYTES = 16
@@ -193,6 +196,7 @@ class Connection:
 
     __slots__ = (
         "_arriving",
+        "_behind",
         "_between",
         "_body",
         "_body_bytes",
@@ -253,7 +257,7 @@ class Connection:
         self._body: bytes | bytearray = b""
         self._spool: BinaryIO | None = None
         self._body_bytes = self._fed = self._chunks = self._trailers = 0
-        self._ends = self._upgrading = self._plain = self._between = False
+        self._ends = self._upgrading = self._plain = self._between = self._behind = False
         self._repeated = _NEVER
         self._repeated_fields: Fields = []
         self._parser = httptools.HttpRequestParser(self)
@@ -284,7 +288,7 @@ class Connection:
         else:
             if self.events:
                 begun_before = self.in_message
-                self.in_message = self._target != b""
+                self.in_message = self._behind = self._target != b""
                 self._between = not self.in_message and data.endswith(_END_OF_HEAD)
                 # Alone: behind another, such as one that asked for an upgrade, `data` is not only its head.
                 if self._between and self._plain and not begun_before and len(self.events) == 1:
@@ -436,6 +440,8 @@ class Connection:
         self._trailers += 1
         if self._trailers > limits.limit_request_fields or len(name) + len(value) > limits.limit_request_field_size:
             raise self._reject(431, "The trailers of the request are too large.")
+        if name.lower() in _NO_TRAILERS:
+            raise self._reject(400, "The request has a trailer that must not be one.")
 
     def on_headers_complete(self) -> None:
         if not self.persistent:
@@ -456,15 +462,31 @@ class Connection:
             self._check_sizes(len(method), len(target))
         if target[:1] != b"/" or b"#" in target:
             self._check_target(method, target)
+        if not (self.events or self._behind):
+            self._check_line(method.encode(), target)
 
         self._head = head = RequestHead(method, target, version, self._fields, self._origin)
         self._read_fields_of_message(head)
+
+    def _check_line(self, method: bytes, target: bytes) -> None:
+        """Have a request line, with which a piece begins, as RFC 9112 §3 has it.
+
+        llhttp takes several blanks for one, as that section allows, and RTSP for HTTP.
+        """
+        line = b"%b %b HTTP/" % (method, target)
+        if not self._arriving.startswith(line):
+            begin = (self._raw + self._arriving).lstrip(b"\r\n")
+            # What begins otherwise is the end of a line whose begin came behind another request.
+            if begin.startswith(method + b" ") and not begin.startswith(line):
+                raise self._reject(
+                    400, "A request line is a method, a target and an HTTP version, with a blank between."
+                )
 
     def _read_fields_of_message(self, head: RequestHead) -> None:
         """Hold the fields that say something about message and connection against the rules, and do what they say."""
         limits = self._limits
         version = head.version
-        hosts = 0
+        hosts = types = 0
         content_length = 0
         chunked = expects = closes = keeps_alive = upgrade = False
         for name, value in self._of_message:
@@ -492,6 +514,8 @@ class Connection:
                 if chunked or value.lower() != b"chunked":
                     raise self._reject(501, "This server knows no transfer coding but a single chunked.")
                 chunked = True
+            elif name == b"content-type":
+                types += 1
             elif version is _HTTP_11:
                 expects = True
                 if value.lower() != b"100-continue":
@@ -499,6 +523,9 @@ class Connection:
         # RFC 9112 §3.2.
         if hosts != 1 and (hosts or version is _HTTP_11):
             raise self._reject(400, "The request must have one Host field.")
+        if types > 1:
+            # RFC 9110 §8.3: the readers of such a message differ in which of them they believe.
+            raise self._reject(400, "The request must not have two Content-Type fields.")
         if limits.limit_request_body is not None and content_length > limits.limit_request_body:
             raise self._reject(413, _LARGE_CONTENT)
 
