@@ -13,9 +13,10 @@ FLOORS = """
 sparing message typing environ signals globals config logging
 json.provider json json.tag
 helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app debughelpers testing
-jsonrpc.protocol jsonrpc.encoding jsonrpc.converting jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.hints
+jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
+jsonrpc.encoding jsonrpc.converting jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.hints
 jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
-jsonrpc.endpoint jsonrpc
+jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
 server.cgroups server.kinds server.settings server.gunicorn_names server.configfile server.accesslog server.log
 server.pidfile server.slots server.sockets
 server.http1 server.websocket server.proxy server.metrics server.wsgi server.native server.asgi server.loading

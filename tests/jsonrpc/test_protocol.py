@@ -447,4 +447,4 @@ def test_a_site_can_be_made_without_an_application() -> None:
     site = JSONRPCSite(version="1.0.0")
     function: Callable[[], str] = lambda: "x"  # noqa: E731
     site.register("x", function)
-    assert dict(site.view_funcs) == {"x": function}
+    assert dict(site.view_funcs) == {"rpc.describe": site.describe, "x": function}

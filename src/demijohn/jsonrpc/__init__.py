@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from .browse import JSONRPCBrowse as JSONRPCBrowse
     from .endpoint import JSONRPC as JSONRPC
     from .endpoint import JSONRPCBlueprint as JSONRPCBlueprint
-    from .endpoint import JSONRPCSite as JSONRPCSite
     from .endpoint import JSONRPCView as JSONRPCView
     from .protocol import InternalError as InternalError
     from .protocol import InvalidParamsError as InvalidParamsError
@@ -18,13 +17,14 @@ if TYPE_CHECKING:
     from .protocol import MethodNotFoundError as MethodNotFoundError
     from .protocol import ParseError as ParseError
     from .protocol import ServerError as ServerError
+    from .site import JSONRPCSite as JSONRPCSite
 
 _MODULES = {
     "JSONRPC": "endpoint",
     "JSONRPCBlueprint": "endpoint",
     "JSONRPCBrowse": "browse",
     "JSONRPCError": "protocol",
-    "JSONRPCSite": "endpoint",
+    "JSONRPCSite": "site",
     "JSONRPCView": "endpoint",
     "InternalError": "protocol",
     "InvalidParamsError": "protocol",

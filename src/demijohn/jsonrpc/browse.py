@@ -19,7 +19,7 @@ from ..wrappers import Response
 from .openrpc import document
 
 if TYPE_CHECKING:
-    from .endpoint import JSONRPCSite
+    from .site import JSONRPCSite
 
 HEADERS = {
     "Content-Security-Policy": (

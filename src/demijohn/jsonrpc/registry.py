@@ -18,6 +18,8 @@ from .explain import explain
 from .hints import checkable, readable
 from .parameters import MissingHint, Parameters, hints_of
 from .protocol import InvalidParamsError
+from .types.params import BaseAnnotatedMetadata
+from .types.types import AnnotatedMetadataTypeError, type_metadata_checker
 
 RESERVED = "rpc."  # section 4.3 of the specification
 
@@ -52,6 +54,9 @@ class Method:
             checked = checkable(self.return_hint) if validate else Any
         except TypeError as error:
             raise TypeError(f"{_place(function)} cannot be the method {name!r}: {error}") from None
+        # What `Annotated` states of parameters and of the result besides their types; most state nothing.
+        self._stated = {name: said for name, hint in self.hints.items() if validate and (said := _statements_of(hint))}
+        self._stated_of_result = self._stated.pop("return", ())
         self._checked: Hint = checked
         self._is_checked = checked is not Any
         self._convert = converter([checked])
@@ -67,12 +72,27 @@ class Method:
             message = f"Parameter structures are by-position (list) or by-name (dict): {shown}"
             raise InvalidParamsError(data={"message": message})
         try:
-            return self.parameters.bind(params)
+            arguments, named = self.parameters.bind(params)
         except msgspec.ValidationError as error:
             raise InvalidParamsError(data={"message": explain(error, params, self.parameters)}) from None
+        if self._stated:
+            self._hold_to_statements(arguments, named)
+        return arguments, named
+
+    def _hold_to_statements(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
+        names = (parameter.name for parameter in self.parameters.named)
+        for name, value in [*zip(names, arguments, strict=False), *named.items()]:
+            try:
+                type_metadata_checker(self._stated.get(name, ()), name, value)
+            except AnnotatedMetadataTypeError as error:
+                constraint = type(error.annotated).__name__
+                data = {"constraint": constraint, "param": name, "value": value, "message": error.message}
+                raise InvalidParamsError(data=data) from None
 
     def check(self, result: Any) -> None:
         """Raise WrongResult when `result` does not fit the return hint."""
+        if self._stated_of_result:
+            self._hold_result_to_statements(result)
         if not self._is_checked or self._fits(result):
             return
         # What counts is what goes out: a NumPy integer is no int, but it is written as one.
@@ -85,6 +105,12 @@ class Method:
             f"the method {self.name!r} returned {result!r:.200}, which is no"
             f" {inspect.formatannotation(self.return_hint)}, its return hint"
         )
+
+    def _hold_result_to_statements(self, result: Any) -> None:
+        try:
+            type_metadata_checker(self._stated_of_result, "return", result)
+        except AnnotatedMetadataTypeError as error:
+            raise WrongResult(f"the method {self.name!r} returned {result!r:.200}: {error}") from None
 
     def _fits(self, value: Any) -> bool:
         try:
@@ -117,12 +143,13 @@ class Registry:
         self._methods: dict[str, Method] = {}
         self.get = self._methods.get
 
-    def add(self, method: Method) -> None:
+    def add(self, method: Method, reserved: bool = False) -> None:
         """Register a method; a second one of the same name takes the place of the first, with a warning.
 
-        Raises ValueError for names that the specification keeps for itself.
+        reserved: whether it is one of those that the specification keeps names for.
+        Raises ValueError when another has such a name.
         """
-        if method.name.startswith(RESERVED):
+        if method.name.startswith(RESERVED) and not reserved:
             raise ValueError(
                 f"{method.name!r}: names that start with 'rpc.' are reserved by JSON-RPC 2.0. Call it something else."
             )
@@ -135,10 +162,15 @@ class Registry:
         self._methods[method.name] = method
 
     def __iter__(self) -> Iterator[Method]:
-        return iter(self._methods.values())
+        """The methods that were registered, without those of names that the specification keeps."""
+        return (method for method in self._methods.values() if not method.name.startswith(RESERVED))
+
+    def all(self) -> list[Method]:
+        """Return all methods, in their order."""
+        return list(self._methods.values())
 
     def __len__(self) -> int:
-        return len(self._methods)
+        return len(list(iter(self)))
 
 
 def _hints_of(function: Callable[..., Any]) -> dict[str, Hint]:
@@ -157,6 +189,10 @@ def _hints_of(function: Callable[..., Any]) -> dict[str, Hint]:
         except NameError as error:
             last, frame = error, frame.f_back
     raise NameError(f"{_place(function)} has a type hint that cannot be resolved: {last}") from last
+
+
+def _statements_of(hint: Hint) -> tuple[BaseAnnotatedMetadata, ...]:
+    return tuple(said for said in getattr(hint, "__metadata__", ()) if isinstance(said, BaseAnnotatedMetadata))
 
 
 def _place(function: Callable[..., Any]) -> str:

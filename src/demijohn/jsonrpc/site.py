@@ -1,0 +1,312 @@
+"""The methods and error handlers of one URL, and how calls to them are answered."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+
+from ..globals import _cv_app, _cv_request, current_app, request
+from ..json.provider import DefaultJSONProvider
+from ..signals import got_request_exception
+from ..typing import HeadersValue
+from . import describe, encoding, protocol
+from .protocol import (
+    ABSENT,
+    Call,
+    Id,
+    InternalError,
+    InvalidRequestError,
+    JSONRPCError,
+    MethodNotFoundError,
+    ParseError,
+    ServerError,
+)
+from .registry import Method, Registry, WrongResult
+
+ErrorHandler = Callable[[Any], Any]
+
+# What a site answers: the Response object or objects, None for silence; the HTTP status; header fields.
+Answer = tuple[dict[str, Any] | list[Any] | None, int, HeadersValue]
+
+NO_HEADERS: dict[str, str] = {}
+CONTENT_TYPE = "application/json"
+# Werkzeug calls what ends in +json JSON too; these two are of JSON-RPC over HTTP, drafts that clients still follow.
+_MEDIA_TYPES = ("application/json", "application/json-rpc", "application/jsonrequest")
+
+# Flask-JSONRPC's names for the same.
+JSONRPC_VERSION_DEFAULT = protocol.VERSION
+JSONRPC_DEFAULT_HTTP_HEADERS = NO_HEADERS
+JSONRPC_DEFAULT_HTTP_STATUS_CODE = 200
+
+
+class JSONRPCSite:
+    """The methods and error handlers of one URL.
+
+    batch_limit: how many calls a batch may hold; `JSONRPC_BATCH_LIMIT` of the application's config.
+    """
+
+    batch_limit: int | None = 1000
+
+    def __init__(self, version: str, path: str | None = None, base_url: str | None = None) -> None:
+        self.version = version
+        self.path = path
+        self.base_url = base_url
+        self.name = "Flask-JSONRPC"
+        self.uuid = uuid4()
+        self.methods = Registry()
+        self.error_handlers: dict[type[Exception], ErrorHandler] = {}
+        self.logger = logging.getLogger("flask_jsonrpc")
+        self.describe = describe.annotate(self._describe_function(), describe.ServiceDescribe)
+        self.methods.add(Method(describe.DESCRIBE_METHOD_NAME, self.describe, validate=False), reserved=True)
+
+    def _describe_function(self) -> Callable[[], dict[str, Any]]:
+        def rpc_describe() -> dict[str, Any]:
+            return describe.Descriptor(self).service()
+
+        return rpc_describe
+
+    # -- registration ---------------------------------------------------------------------------
+
+    @property
+    def view_funcs(self) -> OrderedDict[str, Callable[..., Any]]:
+        """The registered functions by name of the method, `rpc.describe` among them."""
+        return OrderedDict((method.name, method.function) for method in self.methods.all())
+
+    def set_path(self, path: str) -> None:
+        self.path = path
+
+    def set_base_url(self, base_url: str | None) -> None:
+        self.base_url = base_url
+
+    def register(self, name: str, view_func: Callable[..., Any], **options: Any) -> Method:
+        """Make a function the method `name`; see `Registrar.register_view_function` for the options."""
+        options = {"validate": True, "notification": True} | options
+        method = Method(name, view_func, options["validate"], options["notification"])
+        self.methods.add(method)
+        return method
+
+    def register_error_handler(self, exception: type[Exception], fn: ErrorHandler) -> None:
+        self.error_handlers[exception] = fn
+
+    # -- answering ------------------------------------------------------------------------------
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the current request says that its content is JSON."""
+        return _is_json(request.content_type)
+
+    def dispatch_request(self) -> Answer:
+        """Answer the current HTTP request.
+
+        Raises ParseError or InvalidRequestError for content that holds no calls.
+        """
+        current = _cv_request.get().request
+        if not _is_json(current.content_type):
+            message = f"Invalid mime type for JSON: {current.mimetype}, use header Content-Type: application/json"
+            raise ParseError(data={"message": message})
+        content = protocol.read_content(current.get_data(), self.batch_limit)
+        if type(content) is list:
+            return self.batch_dispatch(content)
+        return self.handle_dispatch_except(content)
+
+    def batch_dispatch(self, members: list[Any]) -> Answer:
+        """Answer a batch in its order; 204 when it held notifications only (section 6)."""
+        responses = []
+        headers = Headers()
+        for member in members:
+            response, _, more_headers = self.handle_dispatch_except(member)
+            if more_headers:
+                headers.update(more_headers)
+            if response is not None:
+                responses.append(response)
+        return (responses, 200, headers) if responses else (None, 204, headers)
+
+    def handle_dispatch_except(self, member: Any) -> Answer:
+        """Answer one member, whatever happens in it."""
+        try:
+            call = protocol.read_call(member)
+        except InvalidRequestError as error:
+            return self.error_answer(protocol.maybe_id(member), error)
+        try:
+            return self.dispatch(call)
+        except Exception as error:
+            return self.handle_exception(call, error)
+
+    def dispatch(self, call: Call) -> Answer:
+        """Run the method that is called; what goes wrong is raised."""
+        method = self.methods.get(call.method)
+        if method is None:
+            raise MethodNotFoundError(data={"message": f"Method not found: {call.method}"})
+        if call.id is ABSENT and not method.notification:
+            raise _NotificationRefused(call.method)
+        arguments, named = method.bind(call.params)
+        function = current_app.ensure_sync(method.function) if method.is_async else method.function
+        result = function(*arguments, **named)
+        status, headers = 200, NO_HEADERS
+        if type(result) is tuple:
+            result, status, headers = self.unpack_tuple_returns(result, method)
+        else:
+            method.check(result)
+        if call.id is ABSENT:
+            return None, 204, headers
+        return protocol.response(call.id, result), status, headers  # type: ignore[arg-type]
+
+    def unpack_tuple_returns(self, returned: tuple[Any, ...], method: Method) -> tuple[Any, int, Any]:
+        """Take a tuple that a method returned apart, as a view's: (result, status), (result, headers) or all three.
+
+        Any other tuple is a result. The return hint may be of the tuple or of the result in it.
+        """
+        result, status, headers = _unpacked(returned)
+        try:
+            method.check(returned)
+        except WrongResult:
+            if result is returned:
+                raise
+            method.check(result)
+        return result, status, headers
+
+    def handle_exception(self, call: Call, error: Exception) -> Answer:
+        """Answer a call that raised; a notification stays unanswered (section 4.1)."""
+        headers: HeadersValue = NO_HEADERS
+        if isinstance(error, JSONRPCError):
+            answer = error
+        elif handler := self._error_handler(error):
+            answer, headers = self._handled(handler, error)
+        elif isinstance(error, HTTPException):
+            answer = _of_http(error)
+        else:
+            answer = self._unexpected(call, error)
+        if call.id is ABSENT and not isinstance(error, _NotificationRefused):
+            return None, 204, headers
+        return self.error_answer(None if call.id is ABSENT else call.id, answer, headers)  # type: ignore[arg-type]
+
+    def error_answer(self, id: Id, error: JSONRPCError, headers: HeadersValue = NO_HEADERS) -> Answer:
+        """Return the answer for an error; in debug mode it has the traceback in it."""
+        member = error.jsonrpc_format
+        if current_app.debug:
+            cause = getattr(error, "original_exception", None) or error
+            member["stack"] = "".join(traceback.format_exception(cause))
+            member["executable"] = sys.executable
+        return protocol.error_response(id, member), error.status_code, headers
+
+    def _error_handler(self, error: Exception) -> ErrorHandler | None:
+        for cls in type(error).__mro__:
+            if cls in self.error_handlers:
+                return self.error_handlers[cls]
+        # One for ServerError takes what no other takes, and finds it in `original_exception`.
+        return None if isinstance(error, HTTPException | WrongResult) else self.error_handlers.get(ServerError)
+
+    def _handled(self, handler: ErrorHandler, error: Exception) -> tuple[JSONRPCError, HeadersValue]:
+        """Let a handler of the user's make the `data` of the error, and its status and headers if it likes."""
+        answer = ServerError(original_exception=error)
+        given: Any = answer if handler is self.error_handlers.get(ServerError) else error
+        try:
+            data, status, headers = _unpacked(current_app.ensure_sync(handler)(given), answer.status_code)
+        except Exception as failure:
+            current_app.logger.error("Exception in the JSON-RPC error handler %r", handler, exc_info=failure)
+            return answer, NO_HEADERS
+        answer.data, answer.status_code = data, status
+        return answer, headers
+
+    def _unexpected(self, call: Call, error: Exception) -> JSONRPCError:
+        """Log an exception that nobody expected; the client learns what it was in debug mode only."""
+        if isinstance(error, WrongResult):
+            current_app.logger.error("JSON-RPC: %s", error)
+            message = str(error) if current_app.debug else "The result is not of the type that the method promises"
+            return InternalError(data={"message": message})
+        current_app.logger.error("Exception in the JSON-RPC method %r", call.method, exc_info=error)
+        if got_request_exception.receivers:
+            got_request_exception.send(_current_application(), _async_wrapper=current_app.ensure_sync, exception=error)
+        message = str(error) if current_app.debug else "The method failed"
+        return ServerError(data={"message": message}, original_exception=error)
+
+    # -- to bytes -------------------------------------------------------------------------------
+
+    def content_of(self, response: dict[str, Any] | list[Any]) -> tuple[bytes, bool]:
+        """Return Response objects as JSON, and whether all could be: a result that cannot be fails alone."""
+        try:
+            return _encode(response), True
+        except encoding.Unserializable as error:
+            if isinstance(response, list):
+                parts = [self.content_of(member)[0].strip() for member in response]
+                return b"[" + b",".join(parts) + b"]\n", False
+            current_app.logger.error("JSON-RPC: the result of the call %r is not JSON: %s", response["id"], error)
+            message = str(error) if current_app.debug else "The result cannot be written as JSON"
+            failed, _, _ = self.error_answer(response["id"], InternalError(data={"message": message}))
+            return _encode(failed), False
+
+
+def _is_json(content_type: str | None) -> bool:
+    if content_type == CONTENT_TYPE:
+        return True
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return media_type in _MEDIA_TYPES or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+class _NotificationRefused(InvalidRequestError):
+    """A notification to a method that was declared with `notification=False`: the one that is answered."""
+
+    def __init__(self, name: str) -> None:
+        message = f"The method {name!r} doesn't allow Notification Request object (without an 'id' member)"
+        super().__init__(data={"message": message})
+
+    @property
+    def jsonrpc_format(self) -> dict[str, Any]:
+        return super().jsonrpc_format | {"name": InvalidRequestError.__name__}
+
+
+def _unpacked(returned: Any, status: int = 200) -> tuple[Any, int, Any]:
+    """Return (value, status, headers) of what a method or a handler returned."""
+    if type(returned) is tuple:
+        match returned:
+            case (value, int(code), headers) if _is_status(code) and (_is_headers(headers) or _is_pairs(headers)):
+                return value, code, headers
+            case (value, int(code)) if _is_status(code):
+                return value, code, NO_HEADERS
+            case (value, headers) if _is_headers(headers):
+                return value, status, headers
+    return returned, status, NO_HEADERS
+
+
+def _is_status(code: int) -> bool:
+    return 100 <= code <= 599 and type(code) is not bool
+
+
+def _is_headers(value: Any) -> bool:
+    return isinstance(value, Headers) or (isinstance(value, Mapping) and all(isinstance(name, str) for name in value))
+
+
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, tuple) and len(item) == 2 for item in value)
+
+
+def _of_http(error: HTTPException) -> JSONRPCError:
+    """Return what `abort(403)` in a method means: the same status, also when the call is one of a batch."""
+    response = error.get_response() if error.code is None else None
+    status = response.status_code if response is not None else error.code or 500
+    answer = ServerError(data={"status": status, "message": error.description}, original_exception=error)
+    answer.message, answer.status_code = error.name, status
+    return answer
+
+
+def _encode(response: Any) -> bytes:
+    provider = _cv_app.get().app.json
+    # A provider of the user's own knows types that we do not, or writes the others differently.
+    if type(provider) is DefaultJSONProvider and provider.default is DefaultJSONProvider.default:
+        return encoding.encode(response)
+    try:
+        return provider.dumps(response).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise encoding.Unserializable(str(error)) from error
+
+
+def _current_application() -> Any:
+    return current_app._get_current_object()  # type: ignore[attr-defined]
