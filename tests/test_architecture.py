@@ -14,7 +14,8 @@ sparing message typing environ signals globals config logging
 json.provider json json.tag
 helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app debughelpers testing
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
-jsonrpc.encoding jsonrpc.converting jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.hints
+jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
+jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
 jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
 server.cgroups server.kinds server.settings server.gunicorn_names server.configfile server.accesslog server.log

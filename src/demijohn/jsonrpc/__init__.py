@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .endpoint import JSONRPC as JSONRPC
     from .endpoint import JSONRPCBlueprint as JSONRPCBlueprint
     from .endpoint import JSONRPCView as JSONRPCView
+    from .frames import Orient as Orient
     from .protocol import InternalError as InternalError
     from .protocol import InvalidParamsError as InvalidParamsError
     from .protocol import InvalidRequestError as InvalidRequestError
@@ -30,6 +31,7 @@ _MODULES = {
     "InvalidParamsError": "protocol",
     "InvalidRequestError": "protocol",
     "MethodNotFoundError": "protocol",
+    "Orient": "frames",
     "ParseError": "protocol",
     "ServerError": "protocol",
 }

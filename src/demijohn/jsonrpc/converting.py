@@ -23,18 +23,25 @@ EXPECTED: t.Final = re.compile(r"Expected `([^`]*)`(.*?)(?:, got (?:`([^`]*)`|(\
 
 
 class Converted(type):
-    """The class of types with a reader of their own: `convert(value)` and `schema(describe)`."""
+    """The class of types with a reader of their own: `convert(value)` and `schema(describe)`.
+
+    of: the class with fields that it reads; None for what needs no name in a document.
+    """
 
     convert: t.Callable[[t.Any], t.Any]
     schema: t.Callable[[Describe], Schema]
+    of: type | None
 
     def __instancecheck__(cls, instance: object) -> bool:
         # msgspec asks whether what `convert` gave is an instance; what that is, only `convert` knows.
         return True
 
 
-def converted(name: str, convert: t.Callable[[t.Any], t.Any], schema: t.Callable[[Describe], Schema]) -> Converted:
-    return Converted(name, (), {"convert": staticmethod(convert), "schema": staticmethod(schema)})
+def converted(
+    name: str, convert: t.Callable[[t.Any], t.Any], schema: t.Callable[[Describe], Schema], of: type | None = None
+) -> Converted:
+    """Return a type that `convert` reads; it raises ValueError for what does not fit."""
+    return Converted(name, (), {"convert": staticmethod(convert), "schema": staticmethod(schema), "of": of})
 
 
 def _convert_by_type(type_: type, value: t.Any) -> t.Any:
@@ -96,14 +103,14 @@ def expect(value: t.Any, kind: type) -> t.Any:
     """Return `value` if it is of that kind, else raise ValueError in msgspec's words."""
     if isinstance(value, kind):
         return value
-    raise ValueError(f"Expected `{kind.__name__}`, got `{json_name(value)}`")
+    raise ValueError(f"Expected `{json_name(kind())}`, got `{json_name(value)}`")
 
 
 def is_known(type_: Hint) -> bool:
     """Whether msgspec takes the type."""
     try:
         msgspec.json.Decoder(type_)
-    except TypeError:
+    except (TypeError, NameError):  # the second for what `hints_of` finds where msgspec does not look
         return False
     return True
 

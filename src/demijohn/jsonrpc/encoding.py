@@ -20,7 +20,9 @@ from typing import Any
 import msgspec
 import orjson
 
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+from .science import writer_of
+
+_OPTIONS = orjson.OPT_APPEND_NEWLINE
 
 
 class Unserializable(TypeError):
@@ -57,6 +59,8 @@ def _simpler_again(value: Any) -> Any:
 
 def _simpler(value: Any) -> Any:
     """Return something nearer to JSON that stands for `value`; raise TypeError when nothing does."""
+    if write := writer_of(value):
+        return write(value)
     for kinds, simplify in _SIMPLER:
         if isinstance(value, kinds):
             return simplify(value)
@@ -90,7 +94,7 @@ _SIMPLER: list[tuple[Any, Callable[[Any], Any]]] = [
 _SIMPLER_BY_ATTRIBUTE: list[tuple[str, Callable[[Any], Any]]] = [
     ("model_dump_json", lambda model: orjson.loads(model.model_dump_json(by_alias=True))),  # pydantic
     ("__attrs_attrs__", lambda value: {field.name: getattr(value, field.name) for field in value.__attrs_attrs__}),
-    ("tolist", lambda array: array.tolist()),  # NumPy arrays that orjson does not take, and scalars
+    ("tolist", lambda array: array.tolist()),  # arrays of other libraries
     ("__html__", lambda value: str(value.__html__())),
     ("total_seconds", lambda value: msgspec.to_builtins(value)),  # timedelta, as an ISO 8601 duration
 ]
@@ -109,7 +113,7 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     try:
-        return orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+        return orjson.loads(orjson.dumps(value))
     except orjson.JSONEncodeError:
         return _plain(_simpler(value))
 
@@ -119,5 +123,7 @@ def _key(key: Any) -> str:
         return str(key)
     if type(key) is int:
         return str(key)
+    if write := writer_of(key):
+        return _key(write(key))
     ((text, _),) = orjson.loads(orjson.dumps({key: 0}, option=orjson.OPT_NON_STR_KEYS)).items()
     return str(text)

@@ -27,6 +27,7 @@ _WORDS = {
     "duration": "a duration",
     "uuid": "a UUID",
     "decimal": "a decimal number",
+    "value": "a value",
 }
 _FORMATS = {
     "Invalid UUID": "a UUID",
@@ -74,7 +75,7 @@ def _expectation(message: str) -> str:
         return f"expected {words}{expected[2]}"
     if message in _FORMATS:
         return f"expected {_FORMATS[message]}"
-    return message
+    return message.replace("Expected", "expected", 1) if message.startswith("Expected ") else message
 
 
 def _choice(message: str, path: str, parameters: Parameters) -> str | None:

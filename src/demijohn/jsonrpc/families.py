@@ -11,7 +11,7 @@ from enum import Enum
 
 import msgspec
 
-from .converting import AT, EXPECTED, Describe, Hint, Schema, convert, converted, expect, is_known
+from .converting import AT, EXPECTED, Hint, convert, converted, expect, is_known
 
 
 class Compiler(t.Protocol):
@@ -84,21 +84,6 @@ def _made_of(kind: t.Any, make: t.Callable[[t.Any, t.Any], t.Any]) -> t.Callable
 
 def _counter(reader: Compiler, cls: type, arguments: tuple[t.Any, ...]) -> Hint:
     return _COUNTED(reader, cls, (arguments[0] if arguments else str, int))
-
-
-def pydantic_model(cls: t.Any) -> Hint:
-    def convert(value: t.Any) -> t.Any:
-        try:
-            return cls.model_validate(value)
-        except ValueError as error:
-            first = error.errors()[0]  # type: ignore[attr-defined]
-            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
-            raise ValueError(f"{first['msg']}{AT}${where}`" if where else first["msg"]) from None
-
-    def schema(describe: Describe) -> Schema:
-        return t.cast(Schema, cls.model_json_schema())
-
-    return converted(cls.__name__, convert, schema)
 
 
 _BUFFER = getattr(cabc, "Buffer", None)  # since Python 3.12

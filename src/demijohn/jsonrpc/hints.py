@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import inspect
+import sys
 import types
 import typing as t
 from dataclasses import InitVar
@@ -17,9 +18,15 @@ from uuid import UUID
 
 import msgspec
 
-from .converting import SCALARS, Hint, convert, converted, has_converted, is_known, json_name
-from .families import BYTES, READERS, one_of, pydantic_model, text_bytes
+from .constraints import by_pydantic, constrained, has_constraints, is_for_pydantic
+from .converting import SCALARS, Describe, Hint, Schema, convert, converted, has_converted, is_known, json_name
+from .families import BYTES, READERS, one_of, text_bytes
+from .frames import Orient, frame, oriented
 from .parameters import MissingHint, Parameters, hints_of
+from .science import reader_of
+
+Read = t.Callable[[t.Any], t.Any]
+Describing = t.Callable[[Describe], Schema]
 
 
 def readable(hint: Hint) -> Hint:
@@ -28,6 +35,20 @@ def readable(hint: Hint) -> Hint:
     Raises TypeError for a hint that no JSON value can become.
     """
     return Reader().compile(hint)
+
+
+def describable(hint: Hint) -> Hint:
+    """Return the type that describes a result with this hint, Any when the hint does not tell."""
+    try:
+        return Reader(of_result=True).compile(hint)
+    except TypeError:
+        return t.Any
+
+
+def shaping(hint: Hint) -> t.Callable[[t.Any], t.Any] | None:
+    """Return what gives a result the form that its hint asks for: `Annotated[DataFrame, Orient.SPLIT]`."""
+    forms = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Orient)]
+    return oriented(forms[0]) if forms else None
 
 
 def checkable(hint: Hint) -> Hint:
@@ -79,7 +100,7 @@ class _Compiler:
 
     def form(self, hint: Hint, origin: t.Any, arguments: tuple[t.Any, ...]) -> Hint:
         if origin is t.Annotated:
-            return self.annotated(arguments[0], [extra for extra in arguments[1:] if isinstance(extra, msgspec.Meta)])
+            return self.annotated(hint, arguments[0], arguments[1:])
         if origin in (t.Final, t.ClassVar, t.Required, t.NotRequired):
             return self.compile(arguments[0])
         if origin in (t.Union, types.UnionType):
@@ -94,9 +115,8 @@ class _Compiler:
             return self.class_(origin or hint, hint, arguments)
         raise TypeError(f"no JSON value can become {hint!r}")
 
-    def annotated(self, hint: Hint, extras: list[msgspec.Meta]) -> Hint:
-        compiled = self.compile(hint)
-        return t.Annotated[(compiled, *extras)] if extras else compiled
+    def annotated(self, hint: Hint, inner: Hint, extras: tuple[t.Any, ...]) -> Hint:
+        raise NotImplementedError
 
     def union(self, members: t.Iterable[Hint]) -> Hint:
         compiled = [self.compile(member) for member in members]
@@ -138,14 +158,18 @@ class _Checker(_Compiler):
     def stream(self, arguments: tuple[t.Any, ...]) -> Hint:
         return t.Any
 
-    def annotated(self, hint: Hint, extras: list[msgspec.Meta]) -> Hint:
-        return self.compile(hint)
+    def annotated(self, hint: Hint, inner: Hint, extras: tuple[t.Any, ...]) -> Hint:
+        return self.compile(inner)
 
     def class_(self, cls: type, hint: Hint, arguments: tuple[t.Any, ...]) -> Hint:
         if cls in SCALARS:
             return cls
+        if hasattr(cls, "__get_pydantic_core_schema__") and not hasattr(cls, "__pydantic_validator__"):
+            return t.Any  # EmailStr is a class, and what it stands for is a str
         if t.is_typeddict(cls):
             return dict
+        if cls.__module__ == "numpy" and cls.__name__ != "ndarray":
+            return readable(cls)  # Python's own number says the same as one of NumPy's
         is_number = cls.__module__ == "numbers"
         kinds = (cls, int, float, Decimal) if is_number else cls
 
@@ -160,9 +184,23 @@ class _Checker(_Compiler):
 class Reader(_Compiler):
     """What a client sends."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_result: bool = False) -> None:
+        self.of_result = of_result
         # Classes whose fields are being compiled, and what stands for them inside themselves.
         self.open: dict[type, Hint] = {}
+
+    def annotated(self, hint: Hint, inner: Hint, extras: tuple[t.Any, ...]) -> Hint:
+        if is_for_pydantic(inner, extras):
+            return by_pydantic(hint)
+        if forms := [extra for extra in extras if isinstance(extra, Orient)]:
+            return frame(inner, only=forms[0])
+        return constrained(self.compile(inner), extras)
+
+    def union(self, members: t.Iterable[Hint]) -> Hint:
+        members = list(members)
+        if any(getattr(member, "__module__", "").startswith("numpy._typing") for member in members):
+            return self.compile(sys.modules["numpy"].ndarray)  # numpy.typing.ArrayLike
+        return super().union(members)
 
     def stream(self, arguments: tuple[t.Any, ...]) -> Hint:
         return self.container(list, arguments[:1])
@@ -174,11 +212,13 @@ class Reader(_Compiler):
             return cls
         if cls in BYTES:
             return text_bytes(cls)
+        if read := reader_of(cls):
+            return read(cls, arguments, self.of_result)
         for known, compile_class in READERS:
             if issubclass(cls, known):
                 return compile_class(self, cls, arguments)
-        if hasattr(cls, "model_validate"):
-            return pydantic_model(cls)
+        if is_for_pydantic(cls):
+            return by_pydantic(hint)
         return self.structure(cls, hint)
 
     def structure(self, cls: type, hint: Hint) -> Hint:
@@ -189,38 +229,58 @@ class Reader(_Compiler):
             return hint
         try:
             self.open[cls] = hint
-            has_fields = hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__") or t.is_typeddict(cls)
-            if has_fields and is_known(hint) and all(map(self.is_native, hints_of(cls).values())):
+            if _has_fields(cls) and is_known(hint) and all(map(self.is_native, hints_of(cls).values())):
                 return hint
-            self.open[cls] = later = converted(cls.__qualname__, _not_yet, lambda _: {"title": cls.__name__})
-            compiled = self.typed_dict(cls) if t.is_typeddict(cls) else self.constructed(cls)
-            later.convert = staticmethod(lambda value: convert(value, compiled))
-            return compiled
+            self.open[cls] = own = converted(cls.__qualname__, _not_yet, _not_yet, of=cls)
+            make = self.typed_dict if t.is_typeddict(cls) else self.constructed
+            read, schema = make(cls)
+            own.convert, own.schema = staticmethod(read), staticmethod(schema)
+            return own
         finally:
             self.open.pop(cls, None)
 
     def is_native(self, hint: Hint) -> bool:
-        return not isinstance(hint, InitVar) and not has_converted(self.compile(hint))
+        if isinstance(hint, InitVar) or has_constraints(hint):
+            return False
+        return not has_converted(self.compile(hint))
 
-    def typed_dict(self, cls: t.Any) -> Hint:
-        fields = {
-            name: t.Required[self.compile(hint)] if name in cls.__required_keys__ else t.NotRequired[self.compile(hint)]
-            for name, hint in hints_of(cls).items()
-        }
-        return t.TypedDict(cls.__name__, fields)  # type: ignore[operator]
+    def typed_dict(self, cls: t.Any) -> tuple[Read, Describing]:
+        fields = {name: self.compile(hint) for name, hint in hints_of(cls).items()}
+        compiled = t.TypedDict(cls.__name__, {  # type: ignore[misc]
+            name: t.Required[type_] if name in cls.__required_keys__ else t.NotRequired[type_]
+            for name, type_ in fields.items()
+        })  # fmt: skip
 
-    def constructed(self, cls: type) -> Hint:
+        def schema(describe: Describe) -> Schema:
+            properties = {name: describe(type_) for name, type_ in fields.items()}
+            return {
+                "title": cls.__name__,
+                "type": "object",
+                "properties": properties,
+                "required": sorted(cls.__required_keys__),
+            }
+
+        return lambda value: convert(value, compiled), schema
+
+    def constructed(self, cls: type) -> tuple[Read, Describing]:
         if inspect.isabstract(cls):
             raise TypeError(f"no JSON value can become {cls!r}: it is abstract")
         parameters = Parameters.of(cls, self.compile)
 
-        def convert(value: t.Any) -> t.Any:
+        def read(value: t.Any) -> t.Any:
             if not isinstance(value, dict) and not (isinstance(value, list) and issubclass(cls, tuple)):
                 raise ValueError(f"Expected `object`, got `{json_name(value)}`")
             arguments, named = parameters.bind(value)
             return cls(*arguments, **named)
 
-        return converted(cls.__qualname__, convert, lambda describe: parameters.schema(describe, cls.__name__))
+        return read, lambda describe: parameters.schema(describe, cls.__name__)
+
+
+def _has_fields(cls: t.Any) -> bool:
+    """Whether msgspec makes instances of the class as its constructor would: it runs no converters of attrs."""
+    if attributes := getattr(cls, "__attrs_attrs__", None):
+        return not any(attribute.converter for attribute in attributes)
+    return hasattr(cls, "__dataclass_fields__") or t.is_typeddict(cls)
 
 
 def _not_yet(value: t.Any) -> t.NoReturn:

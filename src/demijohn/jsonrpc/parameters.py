@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import types
 import typing as t
 
 import msgspec
@@ -14,12 +16,22 @@ MissingHint = inspect.Parameter.empty
 Compile = t.Callable[[Hint], Hint]
 
 
-def hints_of(thing: t.Any, localns: dict[str, t.Any] | None = None) -> dict[str, Hint]:
+def hints_of(thing: t.Any) -> dict[str, Hint]:
     """Return the resolved hints of a class or function, `Annotated` kept.
 
-    Raises NameError for a name that neither its module nor `localns` has.
+    Names of a function around it are found while that one runs. Raises NameError for a name that is nowhere.
     """
-    return t.get_type_hints(thing, localns=localns, include_extras=True)
+    try:
+        return t.get_type_hints(thing, include_extras=True)
+    except NameError:
+        frame: types.FrameType | None = sys._getframe(1)
+    # `from __future__ import annotations` and a class inside create_app(): only the running frame knows it.
+    while frame is not None:
+        try:
+            return t.get_type_hints(thing, localns=frame.f_locals, include_extras=True)
+        except NameError as error:
+            last, frame = error, frame.f_back
+    raise last
 
 
 class Parameter:

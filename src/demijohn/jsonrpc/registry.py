@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -15,7 +13,7 @@ import msgspec
 from .converting import Hint, converter
 from .encoding import Unserializable, encode
 from .explain import explain
-from .hints import checkable, readable
+from .hints import checkable, describable, readable, shaping
 from .parameters import MissingHint, Parameters, hints_of
 from .protocol import InvalidParamsError
 from .types.params import BaseAnnotatedMetadata
@@ -60,6 +58,7 @@ class Method:
         self._checked: Hint = checked
         self._is_checked = checked is not Any
         self._convert = converter([checked])
+        self._shape = shaping(self.return_hint)
 
     def bind(self, params: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return the positional and the keyword arguments that `params` are.
@@ -89,16 +88,21 @@ class Method:
                 data = {"constraint": constraint, "param": name, "value": value, "message": error.message}
                 raise InvalidParamsError(data=data) from None
 
-    def check(self, result: Any) -> None:
-        """Raise WrongResult when `result` does not fit the return hint."""
+    def check(self, result: Any) -> Any:
+        """Return `result` in the form that the return hint asks for.
+
+        Raises WrongResult when it does not fit the hint.
+        """
         if self._stated_of_result:
             self._hold_result_to_statements(result)
-        if not self._is_checked or self._fits(result):
-            return
+        if not self._is_checked:
+            return result
+        if self._fits(result):
+            return self._shape(result) if self._shape else result
         # What counts is what goes out: a NumPy integer is no int, but it is written as one.
         try:
             if self._fits(msgspec.json.decode(encode(result))):
-                return
+                return result
         except Unserializable:
             pass
         raise WrongResult(
@@ -122,10 +126,7 @@ class Method:
     @cached_property
     def result_type(self) -> Hint:
         """The compiled type of what a client gets, to describe it; Any when the hint does not tell."""
-        try:
-            return readable(self.return_hint)
-        except TypeError:
-            return Any
+        return describable(self.return_hint)
 
     @property
     def doc(self) -> str:
@@ -174,21 +175,10 @@ class Registry:
 
 
 def _hints_of(function: Callable[..., Any]) -> dict[str, Hint]:
-    """Return the function's resolved hints; names of a function around it are found while that one runs.
-
-    Raises NameError, with the place of the function, for a name that is nowhere.
-    """
     try:
         return hints_of(function)
-    except NameError:
-        frame: FrameType | None = sys._getframe(1)
-    # `from __future__ import annotations` and a class inside create_app(): only the running frame knows it.
-    while frame is not None:
-        try:
-            return hints_of(function, frame.f_locals)
-        except NameError as error:
-            last, frame = error, frame.f_back
-    raise NameError(f"{_place(function)} has a type hint that cannot be resolved: {last}") from last
+    except NameError as error:
+        raise NameError(f"{_place(function)} has a type hint that cannot be resolved: {error}") from error
 
 
 def _statements_of(hint: Hint) -> tuple[BaseAnnotatedMetadata, ...]:

@@ -2,27 +2,83 @@
 
 from __future__ import annotations
 
+import inspect
 import typing as t
 
 import msgspec
 
 from .converting import Converted, Hint, Schema
 
+_ROOT: t.Final = "#/components/schemas/"
+
 
 def describe_types(compiled: list[Hint]) -> tuple[list[Schema], dict[str, Schema]]:
-    """Return a JSON Schema (draft 2020-12) for each compiled type, and what they refer to in `#/components/schemas`."""
-    components: dict[str, Schema] = {}
+    """Return a JSON Schema for each compiled type, and what they refer to in `#/components/schemas`."""
+    describer = _Describer()
+    return describer.describe(compiled), describer.components
 
-    def describe(types: list[Hint]) -> list[Schema]:
+
+class _Describer:
+    """The schemas of one document; classes with fields stand in its `components`, each under a name of its own."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, Schema] = {}
+        self.names: dict[t.Any, str] = {}  # of the classes that msgspec does not describe
+
+    def describe(self, types: list[Hint]) -> list[Schema]:
+        # References are bare names until it is known whether another class of the same name has the place.
         schemas, shared = msgspec.json.schema_components(
-            types, schema_hook=describe_converted, ref_template="#/components/schemas/{name}"
+            types, schema_hook=self.describe_converted, ref_template="{name}"
         )
-        components.update(shared)
-        return list(schemas)
+        return self.adopt(list(schemas), shared)
 
-    def describe_converted(type_: t.Any) -> Schema:
+    def describe_converted(self, type_: t.Any) -> Schema:
         if not isinstance(type_, Converted):
             raise NotImplementedError
-        return type_.schema(lambda inner: describe([inner])[0])
+        if type_.of is None:
+            schema = type_.schema(self.describe_one)
+            return self.adopt([schema], schema.pop("$defs"))[0] if "$defs" in schema else schema
+        if type_.of not in self.names:
+            name = self.names[type_.of] = self.free_name(type_.of.__name__)
+            # The place is taken before, as a class may hold itself.
+            self.components[name] = {}
+            self.components[name] = type_.schema(self.describe_one) | _description(type_.of)
+        return {"$ref": _ROOT + self.names[type_.of]}
 
-    return describe(compiled), components
+    def describe_one(self, type_: Hint) -> Schema:
+        return self.describe([type_])[0]
+
+    def adopt(self, schemas: list[Schema], shared: dict[str, Schema]) -> list[Schema]:
+        """Take `shared` into the components, and return `schemas` with references to where they now are."""
+        names = {name: name for name in shared}
+        for name, schema in shared.items():
+            if self.components.get(name, resolved := _resolved(schema, names)) != resolved:
+                names[name] = self.free_name(name)
+        for name, schema in shared.items():
+            self.components[names[name]] = _resolved(schema, names)
+        return [_resolved(schema, names) for schema in schemas]
+
+    def free_name(self, name: str) -> str:
+        names = (f"{name}_{number}" if number > 1 else name for number in range(1, len(self.components) + 2))
+        return next(name for name in names if name not in self.components)
+
+
+def _resolved(schema: t.Any, names: dict[str, str]) -> t.Any:
+    """Return a schema whose bare references lead into the components; what is resolved already stays."""
+    if isinstance(schema, list):
+        return [_resolved(item, names) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    resolved = {key: _resolved(value, names) for key, value in schema.items()}
+    if isinstance(name := schema.get("$ref"), str) and name in names:
+        resolved["$ref"] = _ROOT + names[name]
+    by_tag = schema.get("mapping")
+    if isinstance(by_tag, dict) and "propertyName" in schema:  # a discriminator
+        resolved["mapping"] = {tag: _ROOT + str(names.get(of, of)) for tag, of in by_tag.items()}
+    return resolved
+
+
+def _description(cls: type) -> Schema:
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    # A dataclass without a docstring gets its signature as one; a NamedTuple likewise.
+    return {"description": doc} if doc and not doc.startswith(f"{cls.__name__}(") else {}

@@ -154,7 +154,7 @@ class JSONRPCSite:
         if type(result) is tuple:
             result, status, headers = self.unpack_tuple_returns(result, method)
         else:
-            method.check(result)
+            result = method.check(result)
         if call.id is ABSENT:
             return None, 204, headers
         return protocol.response(call.id, result), status, headers  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ class JSONRPCSite:
         except WrongResult:
             if result is returned:
                 raise
-            method.check(result)
+            result = method.check(result)
         return result, status, headers
 
     def handle_exception(self, call: Call, error: Exception) -> Answer:
