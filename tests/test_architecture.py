@@ -19,7 +19,7 @@ jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.
 jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
 server.cgroups server.kinds server.settings server.gunicorn_names server.configfile server.accesslog server.log
-server.pidfile server.slots server.sockets
+server.pidfile server.process server.slots server.sockets
 server.http1 server.websocket server.proxy server.metrics server.wsgi server.native server.asgi server.loading
 server.poller server.leadership server.eventloop server.loop server.worker server.reload server.arbiter server
 container.dockerfile container.kubernetes container

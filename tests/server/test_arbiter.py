@@ -9,9 +9,9 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.server.customers import Customer
 
 APP = """
 import os
@@ -33,48 +33,6 @@ def shop(tmp_path: Path) -> Callable[[str], Path]:
         return tmp_path
 
     return write
-
-
-class Customer:
-    """Somebody who asks again and again, on a new connection each time, until told to stop or refused."""
-
-    def __init__(self, server: Any) -> None:
-        self.texts: list[str] = []
-        self.failures: list[str] = []
-        self._server = server
-        self._stopped = threading.Event()
-        self._served = threading.Condition()
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-        self._thread.start()
-
-    def _ask(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                answer = self._server.get("/")
-            except ConnectionRefusedError:
-                return
-            except Exception as error:
-                self.failures.append(repr(error))
-                continue
-            with self._served:
-                self.texts.append(answer.text)
-                if answer.status != 200:
-                    self.failures.append(f"{answer.status} {answer.text}")
-                self._served.notify_all()
-
-    def wait_for(self, count: int) -> None:
-        """Return when `count` more requests have been answered."""
-        with self._served:
-            wanted = len(self.texts) + count
-            assert self._served.wait_for(lambda: len(self.texts) >= wanted, 30)
-
-    def leave(self) -> None:
-        self._stopped.set()
-        self.wait_until_refused()
-
-    def wait_until_refused(self) -> None:
-        self._thread.join(30)
-        assert not self._thread.is_alive()
 
 
 # -- starting ---------------------------------------------------------------------------------------

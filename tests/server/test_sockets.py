@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from demijohn.server.settings import SettingError
+from demijohn.server.settings import SettingError, Settings
 from demijohn.server.sockets import open_listener, open_listeners, parse_host_and_port
 
 
@@ -48,7 +48,7 @@ def test_host_and_port_of_an_address(address: str, host: str, port: int) -> None
 )
 def test_an_address_that_cannot_be_used_is_named_with_the_reason(address: str, reason: str) -> None:
     with pytest.raises(SettingError) as caught:
-        open_listener(address, 1)
+        open_listener(address, Settings(backlog=1))
     assert str(caught.value) == f"Cannot listen on {address}: {reason}."
 
 
@@ -56,18 +56,18 @@ def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(SettingError, match=f"^Cannot listen on {address}: another process listens there; stop it"):
-            open_listener(address, 1)
+            open_listener(address, Settings(backlog=1))
 
 
 def test_when_one_address_fails_none_stays_open(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="'http' is not a port number"):
-        open_listeners([f"unix:{tmp_path}/socket", "localhost:http"], 1)
+        open_listeners(Settings(bind=(f"unix:{tmp_path}/socket", "localhost:http")))
     assert not os.path.exists(tmp_path / "socket")
 
 
 def test_a_listener_tells_where_it_can_be_reached(tmp_path: Path) -> None:
     for address, family in (("127.0.0.1:0", socket.AF_INET), (f"unix:{tmp_path}/socket", socket.AF_UNIX)):
-        listener = open_listener(address, 1)
+        listener = open_listener(address, Settings(backlog=1))
         try:
             where = listener.url.removeprefix("unix:").removeprefix("http://127.0.0.1:")
             with socket.socket(family) as client:
@@ -87,7 +87,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_ipv6_is_written_in_brackets() -> None:
-    listener = open_listener("[::1]:0", 1)
+    listener = open_listener("[::1]:0", Settings(backlog=1))
     try:
         assert listener.url.startswith("http://[::1]:")
     finally:
@@ -95,7 +95,7 @@ def test_ipv6_is_written_in_brackets() -> None:
 
 
 def test_accepting_from_a_listener_never_blocks() -> None:
-    listener = open_listener("127.0.0.1:0", 1)
+    listener = open_listener("127.0.0.1:0", Settings(backlog=1))
     try:
         with pytest.raises(BlockingIOError):
             listener.socket.accept()
@@ -104,7 +104,7 @@ def test_accepting_from_a_listener_never_blocks() -> None:
 
 
 def test_anyone_who_may_enter_the_directory_may_connect_to_a_unix_socket(tmp_path: Path) -> None:
-    listener = open_listener(f"unix:{tmp_path}/socket", 1)
+    listener = open_listener(f"unix:{tmp_path}/socket", Settings(backlog=1))
     try:
         assert stat.S_IMODE(os.stat(tmp_path / "socket").st_mode) == 0o777
     finally:
@@ -112,9 +112,9 @@ def test_anyone_who_may_enter_the_directory_may_connect_to_a_unix_socket(tmp_pat
 
 
 def test_the_unix_socket_of_a_killed_server_is_replaced(tmp_path: Path) -> None:
-    open_listener(f"unix:{tmp_path}/socket", 1).close()
+    open_listener(f"unix:{tmp_path}/socket", Settings(backlog=1)).close()
     assert os.path.exists(tmp_path / "socket")
-    listener = open_listener(f"unix:{tmp_path}/socket", 1)
+    listener = open_listener(f"unix:{tmp_path}/socket", Settings(backlog=1))
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(tmp_path / "socket"))
@@ -123,10 +123,10 @@ def test_the_unix_socket_of_a_killed_server_is_replaced(tmp_path: Path) -> None:
 
 
 def test_the_unix_socket_of_a_running_server_is_left_alone(tmp_path: Path) -> None:
-    running = open_listener(f"unix:{tmp_path}/socket", 1)
+    running = open_listener(f"unix:{tmp_path}/socket", Settings(backlog=1))
     try:
         with pytest.raises(SettingError, match="another process listens there"):
-            open_listener(f"unix:{tmp_path}/socket", 1)
+            open_listener(f"unix:{tmp_path}/socket", Settings(backlog=1))
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(tmp_path / "socket"))
     finally:
@@ -136,16 +136,16 @@ def test_the_unix_socket_of_a_running_server_is_left_alone(tmp_path: Path) -> No
 def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("dear diary")
     with pytest.raises(SettingError, match="a file that is no socket has this name"):
-        open_listener(f"unix:{tmp_path}/notes", 1)
+        open_listener(f"unix:{tmp_path}/notes", Settings(backlog=1))
     assert (tmp_path / "notes").read_text() == "dear diary"
 
 
 def test_the_path_of_a_successor_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    first = open_listener(f"unix:{path}", 1)
+    first = open_listener(f"unix:{path}", Settings(backlog=1))
     # The name may be reused, the inode number too unless the first socket's file still has it.
     os.rename(path, tmp_path / "old")
-    second = open_listener(f"unix:{path}", 1)
+    second = open_listener(f"unix:{path}", Settings(backlog=1))
     first.turn_newcomers_away()
     assert path.exists()
     second.turn_newcomers_away()
@@ -156,7 +156,7 @@ def test_the_path_of_a_successor_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_inherited_descriptor_is_listened_on() -> None:
     with socket.create_server(("127.0.0.1", 0)) as inherited:
-        listener = open_listener(f"fd://{inherited.fileno()}", 1)
+        listener = open_listener(f"fd://{inherited.fileno()}", Settings(backlog=1))
         try:
             assert listener.socket.getsockname() == inherited.getsockname()
         finally:
@@ -170,7 +170,7 @@ def test_an_inherited_descriptor_has_to_be_a_stream_socket() -> None:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inherited,
         pytest.raises(SettingError, match="the descriptor is not a stream socket"),
     ):
-        open_listener(f"fd://{inherited.fileno()}", 1)
+        open_listener(f"fd://{inherited.fileno()}", Settings(backlog=1))
 
 
 def may_attach_filters() -> bool:
@@ -186,7 +186,7 @@ def may_attach_filters() -> bool:
 
 @pytest.mark.skipif(not may_attach_filters(), reason="this process may not attach filters to sockets")
 def test_who_waits_is_accepted_after_newcomers_are_turned_away() -> None:
-    listener = open_listener("127.0.0.1:0", 5)
+    listener = open_listener("127.0.0.1:0", Settings(backlog=5))
     with socket.socket() as waiting, socket.socket() as late:
         waiting.connect(listener.socket.getsockname())
         listener.turn_newcomers_away()
@@ -207,7 +207,7 @@ def test_who_waits_is_accepted_after_newcomers_are_turned_away() -> None:
 
 def test_the_owner_of_an_inherited_descriptor_goes_on_getting_newcomers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as inherited:
-        listener = open_listener(f"fd://{inherited.fileno()}", 5)
+        listener = open_listener(f"fd://{inherited.fileno()}", Settings(backlog=5))
         listener.turn_newcomers_away()
         listener.close()
         with socket.create_connection(inherited.getsockname()):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
 import math
 import os
 import select
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from ..typing import Gateway
 from .loading import LoadError, load_gateway
 from .log import LogFiles, log, open_logs
 from .pidfile import PidFile
+from .process import daemonize, prepare, use_what_a_container_gives
 from .settings import SettingError, Settings
 from .slots import Slot, SlotTable, State
 from .sockets import Listener, open_listeners
@@ -35,6 +34,7 @@ _YOUNG_S = 2.0  # a worker that dies before it has served this long may be one o
 _YOUNG_DEATHS = 5  # so many of them in a row are one
 _CRASH_LOOP_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 _SIGNALS = (*STOPS, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD)
 
 
@@ -52,13 +52,15 @@ def serve(target: str, settings: Settings, *, notes: Sequence[str] = ()) -> int:
     for signum in STOPS:
         signal.signal(signum, leave)
     try:
-        _prepare_process(settings)
-        _use_what_a_container_gives()
+        prepare(settings)
+        use_what_a_container_gives()
         logs = open_logs(settings)
         for note in notes:
             log.warning("%s", note)
         load = _preloaded(target) if settings.preload else lambda: load_gateway(target)
-        listeners = open_listeners(settings.bind, settings.backlog)
+        listeners = open_listeners(settings)
+        if settings.daemon:
+            daemonize()
         pid_file = None if settings.pid_file is None else PidFile(settings.pid_file)
     except SettingError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -81,7 +83,7 @@ def check(target: str, settings: Settings) -> int:
     What is wrong is on standard error by then.
     """
     try:
-        _prepare_process(settings)
+        prepare(settings)
         load_gateway(target)
     except SettingError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -92,36 +94,6 @@ def check(target: str, settings: Settings) -> int:
             print(error.code_traceback, file=sys.stderr)
         return BOOT_FAILED
     return 0
-
-
-def _prepare_process(settings: Settings) -> None:
-    """Change to the directory, set the variables and the places of modules. Raises SettingError."""
-    if settings.chdir is not None:
-        try:
-            os.chdir(settings.chdir)
-        except OSError as error:
-            raise SettingError(f"Cannot change to the directory {settings.chdir}: {error.strerror}.") from None
-    for assignment in settings.environment:
-        name, _, value = assignment.partition("=")
-        os.environ[name] = value
-    extra = settings.python_path.split(",") if settings.python_path is not None else []
-    sys.path[:0] = [os.path.abspath(directory) for directory in (*extra, os.getcwd())]
-    if settings.name is not None:
-        with open("/proc/self/comm", "w") as comm:
-            comm.write(settings.name)
-
-
-def _use_what_a_container_gives() -> None:
-    """Print lines at once, and find a place for large uploads where the root file system is read-only."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None when closed
-            # The log of a container is a pipe. What a view printed just before the end must not be lost in a buffer.
-            stream.reconfigure(line_buffering=True)
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        # Of memory, writable by all, and there in every container (OCI runtime specification, default filesystems).
-        tempfile.tempdir = "/dev/shm"
 
 
 def _preloaded(target: str) -> Callable[[], Gateway]:
@@ -136,6 +108,10 @@ class Child:
 
     generation: of the code it loaded; SIGHUP starts the next one.
     late_s: when to say that it still boots.
+    boot_by_s: when it is ended unless it is ready.
+    is_aborted: it did not boot in time, and was asked for its stacks.
+    max_requests: how many it answers before it is replaced.
+    is_worn: it has answered so many, or holds too much memory, and is to be replaced.
     ready_s: when it said that it is ready; None before.
     leaves_by_s: it was asked to stop, and is killed then; None when it was not asked.
     """
@@ -144,18 +120,31 @@ class Child:
     slot: Slot
     generation: int
     late_s: float
+    boot_by_s: float
+    max_requests: float
+    is_aborted: bool = False
+    is_worn: bool = False
     ready_s: float | None = None
     leaves_by_s: float | None = None
 
     def kill(self, signum: signal.Signals) -> None:
         os.kill(self.pid, signum)  # It is there until waited for, so the number is nobody else's.
 
+    def memory_bytes(self) -> int:
+        """Return how much memory it holds (RSS), with what it shares; 0 when it has just ended."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as statm:
+                return int(statm.read().split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError):
+            return 0
+
 
 class Arbiter:
     """Keeps workers serving until it is asked to stop.
 
-    The rule for their number: while one of an older generation serves, there may be one more than wanted; and when
-    more are ready than wanted, the oldest are asked to leave. So nobody leaves before its successor is ready.
+    The rule for their number: while one serves that is to be replaced, of an older generation or worn out, there may
+    be one more than wanted; and when more are ready than wanted, the oldest are asked to leave. So nobody leaves before
+    its successor is ready, and no two at once.
     """
 
     def __init__(
@@ -177,6 +166,7 @@ class Arbiter:
         self._failed_boots = 0  # in a row
         self._young_deaths = 0  # in a row
         self._paused_until_s = 0.0  # no new worker before that
+        self._weigh_again_s = 0.0
         self._awake_since_s = self._looked_s = time.monotonic()
         self._wakeups, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -243,6 +233,8 @@ class Arbiter:
         for child in self._children.values():
             self._note_state(child, now_s)
         self._look_at_heartbeats(now_s)
+        self._look_at_boots(now_s)
+        self._look_at_wear(now_s)
         self._kill_overdue(now_s)
         if self._is_reloading and not any(child.generation < self._generation for child in self._children.values()):
             self._is_reloading = False
@@ -259,11 +251,15 @@ class Arbiter:
         """Whether some worker is still to be replaced in a reload."""
         return any(child.generation < self._generation for child in self._serving())
 
+    def _has_to_replace(self) -> bool:
+        """Whether some worker is to leave when there is one more."""
+        return any(child.is_worn or child.generation < self._generation for child in self._serving())
+
     # -- coming and going -------------------------------------------------------------------------
 
     def _fork_missing(self, now_s: float) -> None:
         # The first one shows whether the application can be loaded; when not, it is said once.
-        wanted = self._wanted + self._serves_old_code() if self._was_ready else 1
+        wanted = self._wanted + self._has_to_replace() if self._was_ready else 1
         for _ in range(wanted - len(self._serving())):
             if now_s >= self._paused_until_s:
                 self._fork(now_s)
@@ -286,8 +282,15 @@ class Arbiter:
         else:
             if pid == 0:
                 self._become_worker(slot, mask)
-            late_s = now_s + (self._settings.timeout_s or math.inf)
-            self._children[pid] = Child(pid, slot, self._generation, late_s)
+            settings = self._settings
+            self._children[pid] = Child(
+                pid,
+                slot,
+                self._generation,
+                late_s=now_s + (settings.timeout_s or math.inf),
+                boot_by_s=now_s + (settings.boot_timeout_s or math.inf),
+                max_requests=_random_limit(settings.max_requests, settings.max_requests_jitter),
+            )
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _become_worker(self, slot: Slot, mask: set[int | signal.Signals]) -> NoReturn:
@@ -317,7 +320,7 @@ class Arbiter:
 
     def _dismiss_surplus(self, now_s: float) -> None:
         ready = [child for child in self._serving() if child.ready_s is not None]
-        ready.sort(key=lambda child: child.generation)
+        ready.sort(key=lambda child: (child.generation, not child.is_worn))
         for child in ready[: max(0, len(ready) - self._wanted)]:
             self._dismiss(child, signal.SIGTERM, now_s + self._settings.graceful_timeout_s + _EXIT_S)
 
@@ -339,9 +342,6 @@ class Arbiter:
         if not self._settings.timeout_s:
             return
         for child in self._serving():
-            if child.ready_s is None and now_s >= child.late_s:
-                child.late_s = math.inf
-                log.warning("Worker (pid:%d) has been booting for %.0f s", child.pid, self._settings.timeout_s)
             if child.ready_s is not None:
                 seen_s = max(child.slot.heartbeat_ns / 1e9, child.ready_s, self._awake_since_s)
                 if now_s - seen_s > self._settings.timeout_s:
@@ -352,6 +352,55 @@ class Arbiter:
                         now_s - seen_s,
                     )
                     self._dismiss(child, signal.SIGABRT, now_s + _ABORT_S)
+
+    def _look_at_boots(self, now_s: float) -> None:
+        for child in self._serving():
+            if child.ready_s is not None:
+                continue
+            if now_s >= child.late_s:
+                child.late_s = math.inf
+                log.warning("Worker (pid:%d) has been booting for %.0f s", child.pid, self._settings.timeout_s)
+            if now_s >= child.boot_by_s:
+                log.error(
+                    "Worker (pid:%d) was not ready within %g s (--boot-timeout) and is ended; the stacks of its "
+                    "threads follow",
+                    child.pid,
+                    self._settings.boot_timeout_s,
+                )
+                # Not dismissed: that it could not boot is to be told when it has ended.
+                child.kill(signal.SIGKILL if child.is_aborted else signal.SIGABRT)
+                child.is_aborted = True
+                child.boot_by_s = now_s + _ABORT_S
+
+    def _look_at_wear(self, now_s: float) -> None:
+        """Have workers replaced that have answered enough or hold too much; one after the other."""
+        settings = self._settings
+        soft, hard = settings.max_memory or math.inf, settings.max_memory_hard or math.inf
+        weighs = soft < math.inf or hard < math.inf
+        if not (weighs or settings.max_requests) or now_s < self._weigh_again_s:
+            return
+        self._weigh_again_s = now_s + _TICK_S
+        for child in self._serving():
+            held_bytes = child.memory_bytes() if weighs else 0
+            if held_bytes > hard:
+                log.error(
+                    "Worker (pid:%d) holds %s, more than --max-memory-hard. It is ended; the stacks of its threads "
+                    "follow",
+                    child.pid,
+                    _megabytes(held_bytes),
+                )
+                self._dismiss(child, signal.SIGABRT, now_s + _ABORT_S)
+            elif child.ready_s is not None and not self._has_to_replace():
+                if child.slot.requests >= child.max_requests:
+                    child.is_worn = True
+                    log.info("Worker (pid:%d) has answered %d requests and is replaced", child.pid, child.slot.requests)
+                elif held_bytes > soft:
+                    child.is_worn = True
+                    log.warning(
+                        "Worker (pid:%d) holds %s, more than --max-memory, and is replaced",
+                        child.pid,
+                        _megabytes(held_bytes),
+                    )
 
     # -- what signals ask for ---------------------------------------------------------------------
 
@@ -461,6 +510,16 @@ def _noted(signum: int, frame: FrameType | None) -> None:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1024**2:.0f} MB"
+
+
+def _random_limit(least: int, jitter: int) -> float:
+    """Return a number from `least` to `least + jitter` by chance; infinite when `least` is 0."""
+    # Not by `random`, which would cost this process a megabyte.
+    return least + int.from_bytes(os.urandom(8)) % (jitter + 1) if least else math.inf
 
 
 def _how(code: int) -> str:

@@ -99,9 +99,44 @@ def _parse_assignment(value: Any) -> str:
     return value
 
 
+def _parse_mask(value: Any) -> int:
+    try:
+        mask = value if isinstance(value, int) else int(value, 8 if value[:2].isdecimal() else 0)
+    except (TypeError, ValueError):
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise ValueError("must be a file mode mask, such as 007")
+    return mask
+
+
+def _parse_user(value: Any) -> int:
+    if str(value).isdecimal():
+        return int(value)
+    import pwd  # names are seldom given, and the module is not always loaded
+
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except (KeyError, TypeError):
+        raise ValueError("must be a user of this machine, or the number of one") from None
+
+
+def _parse_group(value: Any) -> int:
+    if str(value).isdecimal():
+        return int(value)
+    import grp  # as above
+
+    try:
+        return grp.getgrnam(value).gr_gid
+    except (KeyError, TypeError):
+        raise ValueError("must be a group of this machine, or the number of one") from None
+
+
 BYTES = Kind("BYTES", _parse_bytes)
 LIMIT = Kind("BYTES", _parse_limit)
 SWITCH = Kind("", _parse_switch)
+MASK = Kind("INT", _parse_mask)
+USER = Kind("USER", _parse_user)
+GROUP = Kind("GROUP", _parse_group)
 ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
 
 

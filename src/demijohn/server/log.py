@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from dataclasses import dataclass
 
 from .accesslog import AccessLog
@@ -21,13 +22,17 @@ class LogFile:
     next one that can be is preceded by their number and the reason.
     """
 
-    def __init__(self, path: str, standard: int) -> None:
-        """Open `path`; "-" is the descriptor `standard`. Raises SettingError when it cannot be opened."""
+    def __init__(self, path: str, standard: int, owner: tuple[int | None, int | None] = (None, None)) -> None:
+        """Open `path`; "-" is the descriptor `standard`. Raises SettingError when it cannot be opened.
+
+        owner: the user and the group whom the file shall belong to, for workers that are not root to open it anew.
+        """
+        self._owner = (-1 if owner[0] is None else owner[0], -1 if owner[1] is None else owner[1])
         self.path = None if path == "-" else os.path.abspath(path)
         self._lost = 0
         self._reason = ""
         try:
-            self.fd = standard if self.path is None else _open_for_appending(self.path)
+            self.fd = standard if self.path is None else self._open(self.path)
         except OSError as error:
             raise SettingError(f"The log file {path} cannot be opened: {error.strerror}.") from None
 
@@ -49,7 +54,7 @@ class LogFile:
         if self.path is None:
             return
         try:
-            fresh = _open_for_appending(self.path)
+            fresh = self._open(self.path)
         except OSError as error:
             log.error("The log file %s cannot be reopened and stays as it is: %s", self.path, error.strerror)
             return
@@ -57,12 +62,14 @@ class LogFile:
         os.dup2(fresh, self.fd, inheritable=False)
         os.close(fresh)
 
+    def _open(self, path: str) -> int:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if self._owner != (-1, -1) and os.geteuid() == 0 and stat.S_ISREG(os.fstat(fd).st_mode):
+            os.fchown(fd, *self._owner)
+        return fd
+
     def __repr__(self) -> str:
         return f"<LogFile {self.path or _STANDARD.get(self.fd, self.fd)}>"
-
-
-def _open_for_appending(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 class _LineHandler(logging.Handler):
@@ -96,8 +103,9 @@ class LogFiles:
 
 def open_logs(settings: Settings) -> LogFiles:
     """Open the files and send what the server logs to the one for errors. Raises SettingError."""
-    error = LogFile(settings.error_log, standard=2)
-    access = None if settings.access_log is None else LogFile(settings.access_log, standard=1)
+    owner = (settings.user, settings.group)
+    error = LogFile(settings.error_log, standard=2, owner=owner)
+    access = None if settings.access_log is None else LogFile(settings.access_log, standard=1, owner=owner)
     log.handlers = [_LineHandler(error)]
     log.setLevel(settings.log_level.upper())
     log.propagate = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .cgroups import is_container, surroundings, workers_that_fit
-from .kinds import ASSIGNMENT, BYTES, LIMIT, SWITCH, Flag, choice
+from .kinds import ASSIGNMENT, BYTES, GROUP, LIMIT, MASK, SWITCH, USER, Flag, choice
 from .kinds import SettingError as SettingError
 from .kinds import seconds as _seconds
 from .kinds import setting as _setting
@@ -40,6 +40,13 @@ class Settings:
         _whole(1),
         "How many connections may wait to be accepted. The kernel caps it at net.core.somaxconn.",
         gunicorn="backlog",
+    )
+    reuse_port: bool = _setting(
+        False,
+        "--reuse-port",
+        SWITCH,
+        "Let several servers listen at the same port (SO_REUSEPORT); the kernel spreads connections over them.",
+        gunicorn="reuse_port",
     )
 
     # -- processes and threads
@@ -74,6 +81,48 @@ class Settings:
         "How long a thread that computes may keep the interpreter while others wait for it. Lower it when "
         "CPU-bound views delay quick ones; the price is throughput.",
         unit="s",
+    )
+
+    # -- the life of workers
+    boot_timeout_s: float = _setting(
+        300.0,
+        "--boot-timeout",
+        _seconds(),
+        "How long a worker may take to load the application. One that takes longer is ended, and counts as one that "
+        "could not boot. 0 turns it off.",
+        unit="s",
+    )
+    max_requests: int = _setting(
+        0,
+        "--max-requests",
+        _whole(0),
+        "A worker that has answered so many requests is replaced, against memory that grows; 0: never. Its successor "
+        "is ready before it leaves, and only one is replaced at a time.",
+        gunicorn="max_requests",
+    )
+    max_requests_jitter: int = _setting(
+        0,
+        "--max-requests-jitter",
+        _whole(0),
+        "Up to so many requests more, by chance for each worker, so that they do not have to be replaced one right "
+        "after the other.",
+        gunicorn="max_requests_jitter",
+    )
+    max_memory: int | None = _setting(
+        None,
+        "--max-memory",
+        BYTES,
+        "A worker that holds more memory is replaced, as with --max-requests: its requests are finished, and nothing "
+        "is lost. Looked at every second; what is shared with other workers counts, too.",
+        unit="bytes",
+    )
+    max_memory_hard: int | None = _setting(
+        None,
+        "--max-memory-hard",
+        BYTES,
+        "A worker that holds more memory is ended at once, with the requests inside it, and replaced. For what fills "
+        "the memory of the machine before a request is done.",
+        unit="bytes",
     )
 
     # -- clocks
@@ -240,6 +289,42 @@ class Settings:
         _text("FILE"),
         "File to keep the process id of the arbiter in.",
         gunicorn="pidfile",
+    )
+    user: int | None = _setting(
+        None,
+        "-u/--user",
+        USER,
+        "User, by name or number, that workers run as, and that Unix sockets and log files belong to. For a server "
+        "that root starts.",
+        gunicorn="user",
+    )
+    group: int | None = _setting(
+        None,
+        "-g/--group",
+        GROUP,
+        "Group, by name or number, that workers run as, and that Unix sockets and log files belong to.",
+        gunicorn="group",
+    )
+    initgroups: bool = _setting(
+        False,
+        "--initgroups",
+        SWITCH,
+        "Give workers all groups of --user, not --group alone.",
+        gunicorn="initgroups",
+    )
+    umask: int = _setting(
+        0,
+        "-m/--umask",
+        MASK,
+        "Rights that Unix sockets do not give, as an octal number: 007 keeps others out.",
+        gunicorn="umask",
+    )
+    daemon: bool = _setting(
+        False,
+        "-D/--daemon",
+        SWITCH,
+        "Leave the terminal and go on in the background. Under systemd, or in a container, leave it off.",
+        gunicorn="daemon",
     )
     name: str | None = _setting(
         None,

@@ -9,10 +9,10 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .settings import SettingError
+from .kinds import SettingError
+from .settings import Settings
 
 _DEFAULT_PORT = 8000
 
@@ -80,15 +80,15 @@ class Listener:
             self.path = None
 
 
-def open_listeners(addresses: Iterable[str], backlog: int) -> list[Listener]:
-    """Return a listener for each address: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH` or `fd://N`.
+def open_listeners(settings: Settings) -> list[Listener]:
+    """Return a listener for each address of `settings.bind`: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH` or `fd://N`.
 
     Raises SettingError with the address and the reason; then none is left open.
     """
     listeners = []
     with contextlib.ExitStack() as undo:
-        for address in addresses:
-            listener = open_listener(address, backlog)
+        for address in settings.bind:
+            listener = open_listener(address, settings)
             undo.callback(listener.close)
             undo.callback(listener.turn_newcomers_away)
             listeners.append(listener)
@@ -96,17 +96,17 @@ def open_listeners(addresses: Iterable[str], backlog: int) -> list[Listener]:
     return listeners
 
 
-def open_listener(address: str, backlog: int) -> Listener:
+def open_listener(address: str, settings: Settings) -> Listener:
     """Return a listener for one address.
 
     Raises SettingError with the address and the reason.
     """
     try:
         if address.startswith("unix:"):
-            return _open_unix(address, address[5:].removeprefix("//"), backlog)
+            return _open_unix(address, address[5:].removeprefix("//"), settings)
         if address.startswith("fd://"):
-            return _adopt(address, address[5:], backlog)
-        return _open_tcp(address, *parse_host_and_port(address), backlog)
+            return _adopt(address, address[5:], settings.backlog)
+        return _open_tcp(address, *parse_host_and_port(address), settings)
     except OSError as error:
         raise SettingError(f"Cannot listen on {address}: {_reason(error)}.") from None
 
@@ -133,7 +133,7 @@ def parse_host_and_port(address: str) -> tuple[str, int]:
     return host or "0.0.0.0", int(port or _DEFAULT_PORT)
 
 
-def _open_tcp(address: str, host: str, port: int, backlog: int) -> Listener:
+def _open_tcp(address: str, host: str, port: int, settings: Settings) -> Listener:
     family, kind, protocol, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
         0
     ]
@@ -143,8 +143,10 @@ def _open_tcp(address: str, host: str, port: int, backlog: int) -> Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Linux hands the option on to each accepted socket, which saves a call for each connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if settings.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(name)
-        sock.listen(backlog)
+        sock.listen(settings.backlog)
     except OSError:
         sock.close()
         raise
@@ -152,15 +154,17 @@ def _open_tcp(address: str, host: str, port: int, backlog: int) -> Listener:
     return Listener(address, sock)
 
 
-def _open_unix(address: str, path: str, backlog: int) -> Listener:
+def _open_unix(address: str, path: str, settings: Settings) -> Listener:
     path = os.path.abspath(path)
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX)
     # A proxy runs as another user, and whoever may enter the directory may connect; as gunicorn does by default.
-    old_umask = os.umask(0)
+    old_umask = os.umask(settings.umask)
     try:
         sock.bind(path)
-        sock.listen(backlog)
+        if settings.user is not None or settings.group is not None:
+            os.chown(path, *(-1 if owner is None else owner for owner in (settings.user, settings.group)))
+        sock.listen(settings.backlog)
     except OSError:
         sock.close()
         raise

@@ -13,7 +13,8 @@ from ..typing import Gateway
 from .loading import LoadError
 from .log import LogFiles, log
 from .loop import Engine
-from .settings import Settings
+from .process import change_owner
+from .settings import SettingError, Settings
 from .slots import Slot, State
 from .sockets import Listener
 
@@ -58,9 +59,13 @@ class Worker:
         """Serve until asked to stop; return the exit status of the process."""
         log.info("Booting worker with pid: %d", os.getpid())
         try:
+            change_owner(self._settings)
             gateway = self._load()
         except LoadError as error:
             log_load_error(error)
+            return BOOT_FAILED
+        except SettingError as error:
+            log.error("%s", error)
             return BOOT_FAILED
         engine = self._engine(gateway)
         self._enter(State.READY)
