@@ -22,8 +22,9 @@ server.cgroups server.kinds server.settings server.gunicorn_names server.configf
 server.pidfile server.process server.slots server.sockets
 server.http1 server.websocket server.proxy server.metrics server.wsgi server.native server.asgi server.loading
 server.poller server.leadership server.eventloop server.loop server.worker server.reload server.arbiter server
-container.dockerfile container.kubernetes container
-aliased aliasing dropin dropin_site.sitecustomize cli_server cli __main__
+container.project container.context container.layers container.wheels container.dockerfile container.base
+container.image container.registry container.engine container.build container.files container
+aliased aliasing dropin dropin_site.sitecustomize cli_server cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.

@@ -612,7 +612,18 @@ def test_unknown_command_is_refused(folder: Path, demijohn: Callable[..., Any]) 
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["run"], ["routes"], ["shell"], ["serve"], ["health"], ["image", "dockerfile"], ["image", "dockerignore"]],
+    [
+        [],
+        ["run"],
+        ["routes"],
+        ["shell"],
+        ["serve"],
+        ["health"],
+        ["image", "dockerfile"],
+        ["image", "dockerignore"],
+        ["image", "build"],
+        ["image", "eject"],
+    ],
     ids=" ".join,
 )
 def test_help_of_every_command_has_an_example(folder: Path, demijohn: Callable[..., Any], command: list[str]) -> None:

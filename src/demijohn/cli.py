@@ -20,6 +20,7 @@ from werkzeug.serving import is_running_from_reloader, run_simple
 from werkzeug.utils import import_string
 
 from . import cli_server
+from .cli_container import image_group
 from .commands import (
     AppGroup,
     NoAppException,
@@ -28,6 +29,7 @@ from .commands import (
     find_best_app,
     load_dotenv,
     locate_app,
+    pass_script_info,
     prepare_import,
     show_server_banner,
     user_traceback,
@@ -67,9 +69,6 @@ __all__ = [
     "version_option",
     "with_appcontext",
 ]
-
-pass_script_info = click.make_pass_decorator(ScriptInfo, ensure=True)
-
 
 # -- options of the group -----------------------------------------------------------------------
 
@@ -548,7 +547,7 @@ def _table(titles: list[str], rows: list[tuple[Any, ...]]) -> Iterable[str]:
         yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
 
 
-# -- serve, health and image --------------------------------------------------------------------
+# -- serve, health and dropin -------------------------------------------------------------------
 
 # What these two take is read by cli_server, which also writes their help.
 _PASSED_ON: dict[str, Any] = {
@@ -568,89 +567,6 @@ def serve_command(info: ScriptInfo, arguments: tuple[str, ...]) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def health_command(arguments: tuple[str, ...]) -> None:
     sys.exit(cli_server.health(list(arguments)))
-
-
-@click.group("image", short_help="Write what a container image is built from.")
-def image_group() -> None:
-    """Write what a container image of the application in this folder is built from."""
-
-
-@image_group.command(
-    "dockerfile",
-    short_help="Print a Dockerfile.",
-    epilog="""
-\b
-Examples:
-  demijohn image dockerfile > Dockerfile
-  demijohn image dockerfile --python 3.12 --port 8080 'shop:create_app()' > Dockerfile
-
-The application is found as 'demijohn run' finds it, unless APP names it.
-""",
-)
-@click.argument("app", required=False, metavar="[APP]")
-@click.option(
-    "--python",
-    default=f"{sys.version_info.major}.{sys.version_info.minor}",
-    show_default=True,
-    metavar="VERSION",
-    help="The Python of the image.",
-)
-@click.option(
-    "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The port the server listens at."
-)
-@pass_script_info
-def dockerfile_command(info: ScriptInfo, app: str | None, python: str, port: int) -> None:
-    """Print a Dockerfile that runs APP with 'demijohn serve'.
-
-    It installs what requirements.txt or pyproject.toml lists, and runs as a user without rights.
-    """
-    from .container.dockerfile import ProjectError, dockerfile, read_project
-
-    if app:
-        info.app_import_path = app
-    target, folder = _target_and_folder(info)
-    try:
-        text = dockerfile(read_project(Path()), target, folder=folder, python=python, port=port)
-    except ProjectError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(text, nl=False)
-    if not Path(".dockerignore").exists():
-        click.echo(
-            "There is no .dockerignore here, so .git, .env and virtual environments would enter the image."
-            " Make one: demijohn image dockerignore > .dockerignore",
-            err=True,
-        )
-
-
-def _target_and_folder(info: ScriptInfo) -> tuple[str, str]:
-    """Return `module:name` and the folder to import it from, relative to this one.
-
-    The application is imported only when its name has to be found.
-    """
-    path, colon, name = (info.app_import_path or "").partition(":")
-    if colon:
-        target = f"{prepare_import(path)}:{name}"
-    else:
-        info.load_app()
-        if info.target is None:
-            raise NoAppException("Name the application, for example: demijohn image dockerfile app:app")
-        target = info.target
-    folder = os.path.relpath(sys.path[0])
-    if folder.startswith(os.pardir):
-        raise NoAppException(f"{target!r} is imported from {sys.path[0]}; run this in that folder.")
-    return target, folder
-
-
-@image_group.command(
-    "dockerignore",
-    short_help="Print a .dockerignore.",
-    epilog="\b\nExample:\n  demijohn image dockerignore > .dockerignore",
-)
-def dockerignore_command() -> None:
-    """Print what to keep out of an image: secrets, version control, environments, caches."""
-    from .container.dockerfile import dockerignore
-
-    click.echo(dockerignore(), nl=False)
 
 
 @click.group("dropin", epilog="\b\nExamples:\n  demijohn dropin enable\n  demijohn dropin status")
@@ -716,7 +632,7 @@ An application is given with '--app', with the FLASK_APP environment variable, o
 Examples:
   demijohn --app hello run --debug
   demijohn serve -b 0.0.0.0:8000 app:app
-  demijohn image dockerfile > Dockerfile
+  demijohn image build app:app -t shop:1.0
 """,
 )
 _OWN_COMMANDS: dict[str, click.Command] = {

@@ -320,6 +320,9 @@ class ScriptInfo:
                 yield file, None, False
 
 
+pass_script_info = click.make_pass_decorator(ScriptInfo, ensure=True)
+
+
 # -- commands of an application -----------------------------------------------------------------
 
 

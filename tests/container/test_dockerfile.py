@@ -17,7 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demijohn.container.dockerfile import Project, ProjectError, dockerfile, dockerignore, read_project
+from demijohn.container.context import dockerignore
+from demijohn.container.dockerfile import dockerfile
+from demijohn.container.project import Project, ProjectError, read_project
 
 HELLO = "from demijohn import Flask\napp = Flask(__name__)\n"
 
@@ -64,7 +66,8 @@ def only(stage: list[Instruction], name: str) -> Instruction:
 
 def test_final_stage_runs_the_server_itself_as_a_numeric_user() -> None:
     _, build, final = parse(dockerfile(Project("shop"), "shop:app"))
-    assert only(final, "CMD").exec_form == ["demijohn", "serve", "-b", "0.0.0.0:8000", "shop:app"]
+    assert only(final, "CMD").exec_form == ["demijohn", "serve", "shop:app"]
+    assert {"PORT=8000", "container=oci"} <= set(only(final, "ENV").value.split())
     assert only(final, "USER").value == "10001:10001"
     assert only(final, "EXPOSE").value == "8000"
     assert only(final, "STOPSIGNAL").value == "SIGTERM"
@@ -80,9 +83,9 @@ def test_final_stage_runs_no_shell_and_installs_nothing() -> None:
 def test_health_check_is_our_own_command_in_exec_form() -> None:
     _, _, final = parse(dockerfile(Project("shop"), "shop:app", port=8080))
     options, _, command = only(final, "HEALTHCHECK").value.partition("CMD ")
-    assert json.loads(command) == ["demijohn", "health", "http://127.0.0.1:8080/"]
+    assert json.loads(command) == ["demijohn", "health"]
     assert "--timeout=5s" in options
-    assert only(final, "CMD").exec_form[3] == "0.0.0.0:8080"
+    assert "PORT=8080" in only(final, "ENV").value.split()
     assert only(final, "EXPOSE").value == "8080"
 
 
@@ -102,7 +105,7 @@ def test_python_that_demijohn_does_not_run_on_is_refused(python: str) -> None:
 def test_environment_has_no_pip_and_its_bytecode() -> None:
     _, build, _ = parse(dockerfile(Project("shop"), "shop:app"))
     venv, install, application = values(build, "RUN")
-    assert venv == "python3 -m venv --without-pip /venv"
+    assert venv == "python3 -m venv /tool && python3 -m venv --without-pip /venv"
     assert "compileall" in install
     assert "compileall" in application
 
@@ -168,13 +171,32 @@ def test_pyproject_gives_title_version_and_dependencies(tmp_path: Path) -> None:
         '[project]\nname = "shop"\nversion = "1.2"\ndependencies = ["demijohn", "numpy>=2"]\n'
     )
     project = read_project(tmp_path)
-    assert project == Project("shop", "1.2", pyproject_dependencies=True, lists_demijohn=True)
+    listed = ("demijohn", "numpy>=2")
+    assert project == Project("shop", "1.2", pyproject_dependencies=True, dependencies=listed, lists_demijohn=True)
     _, build, final = parse(dockerfile(project, "shop:app"))
     assert 'org.opencontainers.image.version="1.2"' in only(final, "LABEL").value
     # The line that lists the dependencies is run here as the builder's shell would run it.
     command = next(run for run in values(build, "RUN") if "tomllib" in run).replace("/tmp/requirements.txt", "listed")
     subprocess.run(command.replace("python3", sys.executable, 1), shell=True, cwd=tmp_path, check=True)
     assert (tmp_path / "listed").read_text() == "demijohn\nnumpy>=2\n"
+
+
+def test_what_uv_has_locked_is_pinned(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "shop"\ndependencies = ["demijohn"]\n')
+    (tmp_path / "uv.lock").write_text(
+        "version = 1\n"
+        '[[package]]\nname = "shop"\nversion = "0.1"\nsource = { virtual = "." }\n'
+        '[[package]]\nname = "click"\nversion = "8.3.0"\nsource = { registry = "https://index.example/simple" }\n'
+        '[[package]]\nname = "numpy"\nversion = "2.2"\nsource = { registry = "https://index.example/simple" }\n'
+        '[[package]]\nname = "numpy"\nversion = "2.3"\nsource = { registry = "https://index.example/simple" }\n'
+    )
+    project = read_project(tmp_path)
+    assert project.locked == ("click==8.3.0",)
+    _, build, _ = parse(dockerfile(project, "shop:app"))
+    command = next(run for run in values(build, "RUN") if "uv.lock" in run).replace("/tmp/constraints.txt", "pins")
+    subprocess.run(command.replace("python3", sys.executable, 1), shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "pins").read_text() == "click==8.3.0\n"
+    assert any("-c /tmp/constraints.txt" in run for run in values(build, "RUN"))
 
 
 def test_project_that_is_a_package_is_installed_after_its_dependencies(tmp_path: Path) -> None:
@@ -237,7 +259,7 @@ def test_app_is_found_as_run_finds_it(
     result = demijohn("image", "dockerfile", *arguments, cwd=tmp_path, **environment)
     assert result.returncode == 0, result.stderr
     _, _, final = parse(result.stdout)
-    assert only(final, "CMD").exec_form == ["demijohn", "serve", "-b", "0.0.0.0:8000", *target]
+    assert only(final, "CMD").exec_form == ["demijohn", "serve", *target]
 
 
 def test_command_warns_until_there_is_a_dockerignore(tmp_path: Path, demijohn: Callable[..., Any]) -> None:
