@@ -20,7 +20,8 @@ jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
 server.cgroups server.kinds server.settings server.gunicorn_names server.configfile server.accesslog server.log
 server.pidfile server.process server.slots server.sockets
-server.http1 server.websocket server.proxy server.metrics server.wsgi server.native server.asgi server.loading
+server.http1 server.websocket server.proxy server.activity server.metrics server.ownpages server.wsgi server.native
+server.asgi server.loading
 server.poller server.leadership server.eventloop server.loop server.worker server.reload server.arbiter server
 container.project container.context container.layers container.wheels container.dockerfile container.base
 container.image container.registry container.engine container.build container.files container

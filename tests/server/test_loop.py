@@ -21,6 +21,7 @@ import pytest
 
 from demijohn.environ import FileWrapper
 from demijohn.message import RequestHead, ResponseMessage
+from demijohn.server.activity import Activity
 from demijohn.server.loop import Engine
 from demijohn.server.native import NativeGateway
 from demijohn.server.poller import EpollPoller, PollPoller
@@ -192,8 +193,9 @@ class Slot:
     requests = 0
     beats = 0
 
-    def beat(self) -> None:
+    def beat(self, activity: Activity) -> None:
         self.beats += 1
+        self.activity = activity
 
 
 @pytest.fixture(params=[EpollPoller, PollPoller])

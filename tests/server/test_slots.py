@@ -38,6 +38,37 @@ def test_a_row_is_empty_for_the_next_worker() -> None:
     assert (again.requests, again.state) == (0, State.BOOTING)
 
 
+def test_a_text_can_be_read_as_it_was_shown_last() -> None:
+    slot = SlotTable(1).take()
+    assert slot is not None
+    assert slot.shown() == b""
+    slot.show(b"longer than the next")
+    slot.show(b"short")
+    assert slot.shown() == b"short"
+    slot.show(bytes(1_000_000))  # too long for its place
+    assert slot.shown() == b"short"
+
+
+def test_a_text_whose_writer_ended_half_way_is_none() -> None:
+    slot = SlotTable(1).take()
+    assert slot is not None
+    slot.show(b"whole")
+    slot._version += 1
+    assert slot.shown() == b""
+
+
+def test_the_rows_of_workers_are_found_by_others() -> None:
+    table = SlotTable(4)
+    slots = [table.take() for _ in range(3)]
+    for pid, slot in enumerate(slots, 100):
+        assert slot is not None
+        slot.pid = pid
+    assert [slot.pid for slot in table.workers()] == [100, 101, 102]
+    assert slots[1] is not None
+    table.release(slots[1])
+    assert [slot.pid for slot in table.workers()] == [100, 102]
+
+
 def test_rows_do_not_touch_each_other() -> None:
     table = SlotTable(3)
     slots = [table.take() for _ in range(3)]

@@ -18,6 +18,7 @@ from typing import NoReturn
 from ..typing import Gateway
 from .loading import LoadError, load_gateway
 from .log import LogFiles, log, open_logs
+from .metrics import Metrics, resident_bytes
 from .pidfile import PidFile
 from .process import daemonize, prepare, use_what_a_container_gives
 from .settings import SettingError, Settings
@@ -34,7 +35,6 @@ _YOUNG_S = 2.0  # a worker that dies before it has served this long may be one o
 _YOUNG_DEATHS = 5  # so many of them in a row are one
 _CRASH_LOOP_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 _SIGNALS = (*STOPS, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD)
 
 
@@ -130,14 +130,6 @@ class Child:
     def kill(self, signum: signal.Signals) -> None:
         os.kill(self.pid, signum)  # It is there until waited for, so the number is nobody else's.
 
-    def memory_bytes(self) -> int:
-        """Return how much memory it holds (RSS), with what it shares; 0 when it has just ended."""
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as statm:
-                return int(statm.read().split()[1]) * _PAGE_BYTES
-        except (OSError, IndexError):
-            return 0
-
 
 class Arbiter:
     """Keeps workers serving until it is asked to stop.
@@ -157,6 +149,7 @@ class Arbiter:
         self._pid = os.getpid()
         self._wanted = settings.workers
         self._slots = SlotTable(_CAPACITY)
+        self._metrics = Metrics(_CAPACITY)
         self._children: dict[int, Child] = {}  # the oldest first
         self._generation = 1
         self._is_reloading = False
@@ -282,6 +275,7 @@ class Arbiter:
         else:
             if pid == 0:
                 self._become_worker(slot, mask)
+            self._metrics.arbiter.worker_starts += 1
             settings = self._settings
             self._children[pid] = Child(
                 pid,
@@ -297,7 +291,17 @@ class Arbiter:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(self._wakeups)
-        worker = Worker(self._load, self._listeners, self._settings, self._logs, slot, self._on_news, self._pid)
+        worker = Worker(
+            self._load,
+            self._listeners,
+            self._settings,
+            self._logs,
+            slot,
+            self._slots,
+            self._metrics,
+            self._on_news,
+            self._pid,
+        )
         worker.take_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # Not os._exit: what the application registered with atexit has to run.
@@ -351,6 +355,7 @@ class Arbiter:
                         child.pid,
                         now_s - seen_s,
                     )
+                    self._metrics.arbiter.workers_hung += 1
                     self._dismiss(child, signal.SIGABRT, now_s + _ABORT_S)
 
     def _look_at_boots(self, now_s: float) -> None:
@@ -381,7 +386,7 @@ class Arbiter:
             return
         self._weigh_again_s = now_s + _TICK_S
         for child in self._serving():
-            held_bytes = child.memory_bytes() if weighs else 0
+            held_bytes = resident_bytes(child.pid) if weighs else 0
             if held_bytes > hard:
                 log.error(
                     "Worker (pid:%d) holds %s, more than --max-memory-hard. It is ended; the stacks of its threads "
@@ -456,6 +461,7 @@ class Arbiter:
     def _on_death(self, child: Child, code: int, now_s: float) -> None:
         self._note_state(child, now_s)
         del self._children[child.pid]
+        self._metrics.retire(child.slot)
         self._slots.release(child.slot)
         if child.leaves_by_s is not None:
             if code > 0:
@@ -490,6 +496,7 @@ class Arbiter:
 
     def _on_crash(self, child: Child, how: str, served_s: float, now_s: float) -> None:
         self._young_deaths = self._young_deaths + 1 if served_s < _YOUNG_S else 0
+        self._metrics.arbiter.worker_crashes += 1
         log.error("Worker (pid:%d) died after serving for %.1f s: %s. It is replaced", child.pid, served_s, how)
         if self._young_deaths >= _YOUNG_DEATHS:
             self._paused_until_s = now_s + _CRASH_LOOP_PAUSE_S

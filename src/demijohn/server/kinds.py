@@ -93,6 +93,12 @@ def _parse_switch(value: Any) -> bool:
         raise ValueError("must be true or false") from None
 
 
+def _parse_path(value: Any) -> str:
+    if not isinstance(value, str) or value[:1] != "/" or not value.isascii() or set(value) & set(" ?#%"):
+        raise ValueError("must be a path, such as /livez")
+    return value
+
+
 def _parse_assignment(value: Any) -> str:
     if not isinstance(value, str) or value.find("=") < 1:
         raise ValueError("must be NAME=VALUE")
@@ -137,6 +143,7 @@ SWITCH = Kind("", _parse_switch)
 MASK = Kind("INT", _parse_mask)
 USER = Kind("USER", _parse_user)
 GROUP = Kind("GROUP", _parse_group)
+PATH = Kind("PATH", _parse_path)
 ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
 
 

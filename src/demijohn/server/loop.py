@@ -43,6 +43,7 @@ from typing import Any, BinaryIO, Protocol
 from ..environ import FileWrapper
 from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
+from .activity import Activity, Task
 from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
 from .leadership import Member, Team
@@ -90,7 +91,7 @@ class Heartbeat(Protocol):
 
     requests: int
 
-    def beat(self) -> None: ...
+    def beat(self, activity: Activity) -> None: ...
 
 
 # What a connection waits for.
@@ -300,7 +301,16 @@ class Engine:
         if self._slot is not None:
             members = (self._loop_member, *self._team.members)
             self._slot.requests = sum(member.answered for member in members)
-            self._slot.beat()
+            self._slot.beat(self._activity())
+
+    def _activity(self) -> Activity:
+        tasks = [
+            Task(member.head, since, member.thread)
+            for member in list(self._team.members)
+            if (since := member.since) and member.head is not None
+        ]
+        tasks += [Task(waiting.head, waiting.begun, None) for waiting in list(self._waiting)]
+        return Activity(len(self._clients), self._settings.threads, tasks)
 
     def _give_up(self) -> None:
         for member in list(self._team.members):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .cgroups import is_container, surroundings, workers_that_fit
-from .kinds import ASSIGNMENT, BYTES, GROUP, LIMIT, MASK, SWITCH, USER, Flag, choice
+from .kinds import ASSIGNMENT, BYTES, GROUP, LIMIT, MASK, PATH, SWITCH, USER, Flag, choice
 from .kinds import SettingError as SettingError
 from .kinds import seconds as _seconds
 from .kinds import setting as _setting
@@ -259,6 +259,27 @@ class Settings:
         choice("LEVEL", *LOG_LEVELS),
         "Least severe message to write: " + ", ".join(LOG_LEVELS) + ".",
         gunicorn="loglevel",
+    )
+
+    # -- seen from outside
+    livez_path: str | None = _setting(
+        None,
+        "--livez-path",
+        PATH,
+        "Where the server itself, not the application, answers that it is alive, even while all threads are busy.",
+    )
+    readyz_path: str | None = _setting(
+        None,
+        "--readyz-path",
+        PATH,
+        "Where the server itself answers whether to send it requests: 503 once it has been asked to stop.",
+    )
+    metrics_path: str | None = _setting(
+        None,
+        "--metrics-path",
+        PATH,
+        "Where the server itself answers with its metrics, those of all workers, for Prometheus. Everybody who reaches "
+        "the application can read them there.",
     )
 
     # -- the process

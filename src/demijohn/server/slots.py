@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import mmap
 import time
+from collections.abc import Iterator
 from enum import IntEnum
+from typing import Protocol
 
 _CELL_BYTES = 8
 _ROW_CELLS = 16  # two cache lines, so that workers do not slow each other down by writing
+_TEXT_BYTES = 16384
+_MOST_READS = 100  # of a text that is being written; a write takes microseconds
 
 
 class State(IntEnum):
@@ -22,7 +26,13 @@ class State(IntEnum):
     DRAINING = 2
 
 
-class _Cell:
+class Cells(Protocol):
+    """What has cells: numbers side by side in shared memory."""
+
+    row: memoryview
+
+
+class Cell:
     """One number of a row. Aligned and eight bytes wide, so another process never reads half of it."""
 
     __slots__ = ("_index",)
@@ -30,37 +40,64 @@ class _Cell:
     def __init__(self, index: int) -> None:
         self._index = index
 
-    def __get__(self, slot: Slot, owner: type[Slot]) -> int:
-        return slot._row[self._index]
+    def __get__(self, holder: Cells, owner: type[Cells]) -> int:
+        return holder.row[self._index]
 
-    def __set__(self, slot: Slot, value: int) -> None:
-        slot._row[self._index] = value
+    def __set__(self, holder: Cells, value: int) -> None:
+        holder.row[self._index] = value
 
 
 class Slot:
-    """The row of one worker."""
+    """The row of one worker, and a text that says what it does."""
 
-    __slots__ = ("_row", "number")
+    __slots__ = ("_text", "number", "row")
 
-    pid = _Cell(0)
-    state = _Cell(1)
-    heartbeat_ns = _Cell(2)  # time.monotonic_ns(), which is the same clock in all processes
-    requests = _Cell(3)  # answered so far
+    pid = Cell(0)
+    state = Cell(1)
+    heartbeat_ns = Cell(2)  # time.monotonic_ns(), which is the same clock in all processes
+    requests = Cell(3)  # answered so far
+    started_ns = Cell(4)  # time.time_ns()
+    threads = Cell(5)
+    busy = Cell(6)  # threads inside views
+    in_flight = Cell(7)  # requests inside views, and those that await
+    connections = Cell(8)
+    _version = Cell(9)  # of the text; odd while it is being written
+    _text_bytes = Cell(10)
 
-    def __init__(self, row: memoryview, number: int) -> None:
-        self._row = row
+    def __init__(self, row: memoryview, text: memoryview, number: int) -> None:
+        self.row = row
         self.number = number
+        self._text = text
 
     def beat(self) -> None:
         """Say that this worker is alive and its interpreter runs."""
         self.heartbeat_ns = time.monotonic_ns()
 
+    def show(self, text: bytes) -> None:
+        """Replace the text that others can read; what is too long is left out."""
+        if len(text) <= _TEXT_BYTES:
+            self._version += 1
+            self._text[: len(text)] = text
+            self._text_bytes = len(text)
+            self._version += 1
+
+    def shown(self) -> bytes:
+        """Return the text last shown; none when its writer was ended while it wrote."""
+        for _ in range(_MOST_READS):
+            version = self._version
+            text = bytes(self._text[: self._text_bytes])
+            if version % 2 == 0 and version == self._version:
+                return text
+        return b""
+
 
 class SlotTable:
-    """The rows of all workers. Only the arbiter takes and returns them."""
+    """The rows of all workers. Only the arbiter takes and returns them; every process can read them."""
 
     def __init__(self, capacity: int) -> None:
-        self._cells = memoryview(mmap.mmap(-1, capacity * _ROW_CELLS * _CELL_BYTES)).cast("q")
+        # The first row is the arbiter's own: how many of the others have ever been in use.
+        self._cells = memoryview(mmap.mmap(-1, (capacity + 1) * _ROW_CELLS * _CELL_BYTES)).cast("q")
+        self._texts = memoryview(mmap.mmap(-1, capacity * _TEXT_BYTES))
         self._free = set(range(capacity))
 
     def take(self) -> Slot | None:
@@ -69,10 +106,30 @@ class SlotTable:
             return None
         number = min(self._free)  # so that few pages are touched
         self._free.remove(number)
-        row = self._cells[number * _ROW_CELLS : (number + 1) * _ROW_CELLS]
-        row[:] = memoryview(bytes(len(row) * _CELL_BYTES)).cast("q")
-        return Slot(row, number)
+        slot = self._slot(number)
+        _clear(slot)
+        self._cells[0] = max(self._cells[0], number + 1)
+        return slot
 
     def release(self, slot: Slot) -> None:
         """Give the row of a worker that is gone back."""
+        _clear(slot)
         self._free.add(slot.number)
+
+    def workers(self) -> Iterator[Slot]:
+        """Yield the rows of the workers there are."""
+        for number in range(self._cells[0]):
+            slot = self._slot(number)
+            if slot.pid:
+                yield slot
+
+    def _slot(self, number: int) -> Slot:
+        return Slot(
+            self._cells[(number + 1) * _ROW_CELLS : (number + 2) * _ROW_CELLS],
+            self._texts[number * _TEXT_BYTES : (number + 1) * _TEXT_BYTES],
+            number,
+        )
+
+
+def _clear(slot: Slot) -> None:
+    slot.row[:] = memoryview(bytes(len(slot.row) * _CELL_BYTES)).cast("q")

@@ -5,17 +5,22 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
+from .activity import Activity, show
 from .loading import LoadError
 from .log import LogFiles, log
-from .loop import Engine
+from .loop import Engine, OnRequest
+from .metrics import Metrics
+from .ownpages import OwnPage, OwnPages, Page, alive, counts, readiness
 from .process import change_owner
 from .settings import SettingError, Settings
-from .slots import Slot, State
+from .slots import Slot, SlotTable, State
 from .sockets import Listener
 
 BOOT_FAILED = 3  # gunicorn's exit status for it
@@ -36,6 +41,8 @@ class Worker:
         settings: Settings,
         logs: LogFiles,
         slot: Slot,
+        slots: SlotTable,
+        metrics: Metrics,
         tell_arbiter: Callable[[], None],
         arbiter_pid: int,
     ) -> None:
@@ -44,6 +51,8 @@ class Worker:
         self._settings = settings
         self._logs = logs
         self._slot = slot
+        self._slots = slots
+        self._metrics = metrics
         self._tell_arbiter = tell_arbiter
         self._arbiter_pid = arbiter_pid
 
@@ -57,6 +66,8 @@ class Worker:
 
     def run(self) -> int:
         """Serve until asked to stop; return the exit status of the process."""
+        self._slot.pid = os.getpid()
+        self._slot.started_ns = time.time_ns()
         log.info("Booting worker with pid: %d", os.getpid())
         try:
             change_owner(self._settings)
@@ -77,7 +88,10 @@ class Worker:
     def _engine(self, gateway: Gateway) -> Engine:
         sockets = [listener.socket for listener in self._listeners]
         pulse = _Pulse(self._slot, self._arbiter_pid)
-        engine = Engine(sockets, gateway, self._settings, on_request=self._logs.write_access, slot=pulse)
+        pages = self._own_pages()
+        if pages:
+            gateway = OwnPages(gateway, pages)
+        engine = Engine(sockets, gateway, self._settings, on_request=self._on_request(pages), slot=pulse)
 
         def drain(signum: int, frame: FrameType | None) -> None:
             self._enter(State.DRAINING)
@@ -85,6 +99,36 @@ class Worker:
 
         signal.signal(signal.SIGTERM, drain)
         return engine
+
+    def _own_pages(self) -> dict[bytes, Page]:
+        settings = self._settings
+        wanted = {
+            settings.livez_path: alive,
+            settings.readyz_path: readiness(self._slot),
+            settings.metrics_path: counts(self._metrics, self._slots),
+        }
+        return {path.encode(): page for path, page in wanted.items() if path is not None}
+
+    def _on_request(self, pages: dict[bytes, Page]) -> OnRequest | None:
+        """Return whom to tell of each request, so that nobody is asked who does not want to know."""
+        listeners: list[OnRequest] = []
+        if self._settings.metrics_path is not None:
+            listeners.append(self._metrics.worker(self._slot))
+        if self._logs.write_access is not None:
+            listeners.append(self._logs.write_access)
+        if not listeners:
+            return None
+        if len(listeners) == 1 and not pages:
+            return listeners[0]
+
+        def tell_all(
+            head: RequestHead, message: ResponseMessage, content_bytes: int, wall_s: float, is_complete: bool
+        ) -> None:
+            if type(head.route) is not OwnPage:  # whoever asks every few seconds would drown the others
+                for listener in listeners:
+                    listener(head, message, content_bytes, wall_s, is_complete)
+
+        return tell_all
 
     def _enter(self, state: State) -> None:
         self._slot.state = state
@@ -106,8 +150,9 @@ class _Pulse:
     def requests(self, answered: int) -> None:
         self._slot.requests = answered
 
-    def beat(self) -> None:
+    def beat(self, activity: Activity) -> None:
         self._slot.beat()
+        show(self._slot, activity)
         if self._arbiter_pid and os.getppid() != self._arbiter_pid:
             log.warning("The arbiter (pid: %d) is gone, so this worker stops too", self._arbiter_pid)
             self._arbiter_pid = 0

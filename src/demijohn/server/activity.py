@@ -1,0 +1,74 @@
+"""What a worker is doing at the moment, as it shows it to the other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from ..message import RequestHead
+from .slots import Slot
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LIBRARIES = (sys.prefix, sys.base_prefix, "<frozen ")
+_LONGEST_TARGET = 200
+
+
+@dataclass(slots=True)
+class Task:
+    """A request that is being answered.
+
+    since: `monotonic()` when it was begun.
+    thread: the one that is in its view; None while it awaits.
+    """
+
+    head: RequestHead
+    since: float
+    thread: threading.Thread | None
+
+
+@dataclass(slots=True)
+class Activity:
+    """What a worker has in hand: `threads` can be inside views."""
+
+    connections: int
+    threads: int
+    tasks: list[Task]
+
+
+def show(slot: Slot, activity: Activity) -> None:
+    """Let the other processes see it."""
+    tasks = activity.tasks
+    slot.connections = activity.connections
+    slot.threads = activity.threads
+    slot.in_flight = len(tasks)
+    slot.busy = sum(task.thread is not None for task in tasks)
+    frames = sys._current_frames() if tasks else {}
+    slot.show(json.dumps([_described(task, frames) for task in tasks]).encode())
+
+
+def _described(task: Task, frames: dict[int, FrameType]) -> dict[str, Any]:
+    thread = task.thread
+    return {
+        "method": task.head.method,
+        # Without the query: it may hold what is nobody's business.
+        "path": task.head.target.partition(b"?")[0][:_LONGEST_TARGET].decode("utf-8", "backslashreplace"),
+        "since_s": task.since,
+        "thread": thread.name if thread is not None else None,
+        "at": _place(frames.get(thread.ident or 0)) if thread is not None else None,
+    }
+
+
+def _place(frame: FrameType | None) -> str | None:
+    """Say where a thread is: in the innermost code that is no library's, if there is any."""
+    innermost = frame
+    while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, *_LIBRARIES)):
+        frame = frame.f_back
+    frame = frame or innermost
+    if frame is None:
+        return None
+    return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
