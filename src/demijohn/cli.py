@@ -19,7 +19,7 @@ from click.core import ParameterSource
 from werkzeug.serving import is_running_from_reloader, run_simple
 from werkzeug.utils import import_string
 
-from . import cli_server
+from . import cli_jsonrpc, cli_server
 from .cli_container import image_group
 from .commands import (
     AppGroup,
@@ -640,6 +640,7 @@ _OWN_COMMANDS: dict[str, click.Command] = {
     "health": health_command,
     "image": image_group,
     "dropin": dropin_group,
+    "openrpc": cli_jsonrpc.openrpc_command,
 }
 for _command in _OWN_COMMANDS.values():
     cli.add_command(_command)

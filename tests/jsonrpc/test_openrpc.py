@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -273,3 +274,34 @@ def test_discovery_takes_no_params() -> None:
     JSONRPC(app, "/api")
     call = {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover", "params": [1]}
     assert app.test_client().post("/api", json=call).json["error"]["code"] == -32602
+
+
+# -- the command --------------------------------------------------------------------------------------
+
+
+def openrpc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "demijohn", "openrpc", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_command_prints_the_document_of_an_application() -> None:
+    done = openrpc("shop:app", "--url", "https://shop.example/api")
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["servers"] == [{"name": "here", "url": "https://shop.example/api"}]
+    assert printed["methods"] == document(shop.jsonrpc.get_jsonrpc_site().methods, "", "", "")["methods"]
+
+
+def test_the_command_tells_what_to_choose_from() -> None:
+    assert openrpc("shop:with_admin()").stderr == (
+        "Error: The application has methods at /api, /api/admin: choose with --path.\n"
+    )
+    assert "no methods at /x, but at /api, /api/admin" in openrpc("shop:with_admin()", "--path", "/x").stderr
+    assert (
+        json.loads(openrpc("shop:with_admin()", "--path", "/api/admin").stdout)["methods"][0]["name"] == "Admin.status"
+    )
