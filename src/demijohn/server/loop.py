@@ -458,11 +458,15 @@ class Engine:
         """Give up an owned connection, to wait for what its state says."""
         self._idle[client.fd] = client
         if client.disarmed:
-            with self._lock:
-                # It may have been taken, and even closed, by another thread in the meantime.
-                if client.disarmed and self._clients.get(client.fd) is client:
-                    client.disarmed = False
-                    self._poller.register(client.fd, client.events)
+            self._arm_again(client)
+
+    def _arm_again(self, client: _Client) -> None:
+        """Listen again for a connection that was released."""
+        with self._lock:
+            # It may have been taken, and even closed, by another thread in the meantime.
+            if client.disarmed and self._clients.get(client.fd) is client:
+                client.disarmed = False
+                self._poller.register(client.fd, client.events)
 
     def _disarm(self, fd: int) -> None:
         """Stop listening for a connection that is owned by a thread, until it is released."""
@@ -709,7 +713,10 @@ class Engine:
         elif http.in_message:
             self._await_rest(member, client)
         elif client.events == READ:
-            self._release(client)  # deadline and state are set with the answer
+            # As `_release` does; deadline and state are set with the answer.
+            self._idle[client.fd] = client
+            if client.disarmed:
+                self._arm_again(client)
         else:
             self._wait_for(client, _IDLE, READ, client.deadline)
 
