@@ -24,7 +24,8 @@ server.http1 server.websocket server.proxy server.activity server.metrics server
 server.asgi server.loading
 server.poller server.leadership server.eventloop server.loop server.worker server.reload server.arbiter server
 container.project container.context container.layers container.wheels container.dockerfile container.base
-container.image container.registry container.engine container.build container.files container
+container.image container.registry container.engine container.build container.deploy
+container.files container
 aliased aliasing dropin dropin_site.sitecustomize cli_jsonrpc cli_server cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
