@@ -116,9 +116,11 @@ class ResponseMessage:
         or what an answer to HEAD or a 304 should declare.
     own_fields: which of `b"date"` and `b"server"` the application set itself, so the server leaves them out.
     close: called once when the content has been sent or given up; None when there is nothing to call.
+    context: the context variables with which the parts are made and `close` is called, in whatever thread; None while
+        they are those of the thread that called the application.
     """
 
-    __slots__ = ("close", "content", "content_length", "field_lines", "own_fields", "status")
+    __slots__ = ("close", "content", "content_length", "context", "field_lines", "own_fields", "status")
 
     def __init__(
         self,
@@ -135,6 +137,7 @@ class ResponseMessage:
         self.content_length = content_length
         self.own_fields = own_fields
         self.close = close
+        self.context: Context | None = None
 
 
 Steps = Generator[Coroutine[Any, Any, Any] | None, Any, ResponseMessage]
@@ -174,6 +177,7 @@ class Suspended:
                 self.coroutine = run(next, steps)
         except StopIteration as end:
             message: ResponseMessage = end.value
+            message.context = self.context
             return message
         return self
 

@@ -23,6 +23,7 @@ Who may touch what, without a lock around each request:
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import errno
 import io
 import logging
@@ -903,6 +904,8 @@ class Engine:
             member.since = 0.0
             answer.route.wall_s += (min(now - begun, _LONGEST_SAMPLE_S) - answer.route.wall_s) * _AVERAGE_WEIGHT
         if not done:
+            if answer.message.context is None:  # who sends the rest may have answered other requests in between
+                answer.message.context = contextvars.copy_context()
             self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
             return False
         member.answered += 1
@@ -960,7 +963,7 @@ class Engine:
         close, message.close = message.close, None
         if close is not None:
             try:
-                close()
+                _in_context(message, close)
             except BaseException:  # of the application, as in `handle`
                 log.exception("The application failed in close(), after its answer")
 
@@ -1003,7 +1006,7 @@ def _next_part(answer: _Answer, framing: Framing) -> bytes:
     """
     assert answer.parts is not None
     try:
-        part = next(filter(None, answer.parts), None)
+        part = _in_context(answer.message, next, filter(None, answer.parts), None)
         if part is not None and not isinstance(part, bytes):
             raise TypeError(f"the content came as {type(part).__name__}, not as bytes")
     except BaseException as error:  # of the application, as in `handle`
@@ -1019,6 +1022,11 @@ def _next_part(answer: _Answer, framing: Framing) -> bytes:
         log.error("The content of %s is longer than its Content-Length and was cut", answer.head)
         answer.parts = None
     return data
+
+
+def _in_context(message: ResponseMessage, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call what the application gave with its answer, with the context variables that belong to the request."""
+    return function(*arguments) if message.context is None else message.context.run(function, *arguments)
 
 
 def _use_file(answer: _Answer, wrapper: FileWrapper) -> None:
