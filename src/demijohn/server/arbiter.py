@@ -154,6 +154,7 @@ class Arbiter:
         self._generation = 1
         self._is_reloading = False
         self._stopped_by: signal.Signals | None = None
+        self._stops_at_s = math.inf  # after --drain-delay
         self._exit_status: int | None = None  # set when there is to be no new worker
         self._was_ready = False  # one worker has been, so the application can be served
         self._failed_boots = 0  # in a row
@@ -195,6 +196,7 @@ class Arbiter:
         due = [child.leaves_by_s for child in self._children.values() if child.leaves_by_s is not None]
         if self._paused_until_s > now_s:
             due.append(self._paused_until_s)
+        due.append(self._stops_at_s)
         return max(0.0, min([_TICK_S, *(due_s - now_s for due_s in due)]))
 
     def _read_wakeups(self) -> bytes:
@@ -218,6 +220,10 @@ class Arbiter:
                 self._logs.reopen()
                 for child in self._children.values():
                     child.kill(signal.SIGUSR1)
+            case signal.SIGTERM if self._may_delay():
+                self._slots.is_leaving = True
+                self._stops_at_s = time.monotonic() + self._settings.drain_delay_s
+                log.info("Not ready any more; serving for another %g s", self._settings.drain_delay_s)
             case _:
                 self._stop(signum)
 
@@ -232,6 +238,8 @@ class Arbiter:
         if self._is_reloading and not any(child.generation < self._generation for child in self._children.values()):
             self._is_reloading = False
             log.info("Reloaded: all workers run the new code")
+        if now_s >= self._stops_at_s:
+            self._stop(signal.SIGTERM)
         if self._exit_status is None:
             self._dismiss_surplus(now_s)
             self._fork_missing(now_s)
@@ -421,7 +429,13 @@ class Arbiter:
             if child.ready_s is None:  # it may hang, and would be dismissed as soon as it is ready
                 self._dismiss(child, signal.SIGTERM, time.monotonic() + _QUICK_S)
 
+    def _may_delay(self) -> bool:
+        """Whether SIGTERM leaves time for load balancers to turn away: the first one, while there is who serves."""
+        return self._settings.drain_delay_s > 0 and self._was_ready and not self._slots.is_leaving
+
     def _stop(self, signum: signal.Signals) -> None:
+        self._slots.is_leaving = True
+        self._stops_at_s = math.inf
         now_s = time.monotonic()
         if signum is signal.SIGTERM:
             limit_s = self._settings.graceful_timeout_s + _EXIT_S

@@ -144,6 +144,14 @@ class Settings:
         unit="s",
         gunicorn="graceful_timeout",
     )
+    drain_delay_s: float = _setting(
+        0.0,
+        "--drain-delay",
+        _seconds(),
+        "How long to go on serving after SIGTERM, with --readyz-path already answering 503, so that load balancers can "
+        "turn away first. --graceful-timeout begins after it; a second SIGTERM ends it.",
+        unit="s",
+    )
     keep_alive_s: float = _setting(
         5.0,
         "--keep-alive",

@@ -95,7 +95,7 @@ class SlotTable:
     """The rows of all workers. Only the arbiter takes and returns them; every process can read them."""
 
     def __init__(self, capacity: int) -> None:
-        # The first row is the arbiter's own: how many of the others have ever been in use.
+        # The first row is the arbiter's own: how many of the others have ever been in use, and whether it is leaving.
         self._cells = memoryview(mmap.mmap(-1, (capacity + 1) * _ROW_CELLS * _CELL_BYTES)).cast("q")
         self._texts = memoryview(mmap.mmap(-1, capacity * _TEXT_BYTES))
         self._free = set(range(capacity))
@@ -115,6 +115,15 @@ class SlotTable:
         """Give the row of a worker that is gone back."""
         _clear(slot)
         self._free.add(slot.number)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the server has been asked to stop: it may still serve, but is to be sent nothing new."""
+        return self._cells[1] != 0
+
+    @is_leaving.setter
+    def is_leaving(self, leaving: bool) -> None:
+        self._cells[1] = leaving
 
     def workers(self) -> Iterator[Slot]:
         """Yield the rows of the workers there are."""

@@ -104,7 +104,7 @@ class Worker:
         settings = self._settings
         wanted = {
             settings.livez_path: alive,
-            settings.readyz_path: readiness(self._slot),
+            settings.readyz_path: readiness(self._slot, self._slots),
             settings.metrics_path: counts(self._metrics, self._slots),
         }
         return {path.encode(): page for path, page in wanted.items() if path is not None}
