@@ -197,7 +197,8 @@ class FastPath:
                 view = app.view_functions[route.endpoint]
                 if view is not route.view:
                     route.view, route.call = view, app.ensure_sync(view)
-                rv = route.call(**head.arguments)  # type: ignore[misc, arg-type]
+                arguments = head.arguments
+                rv = route.call(**arguments) if arguments else route.call()  # type: ignore[misc]
         except Exception as e:
             rv = app.handle_user_exception(e)
         if self._is_final(ctx, route):

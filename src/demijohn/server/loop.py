@@ -784,7 +784,9 @@ class Engine:
         now = monotonic()
         member.since = 0.0
         wall_s = now - begun
-        route.wall_s += (min(wall_s, _LONGEST_SAMPLE_S) - route.wall_s) * _AVERAGE_WEIGHT
+        if wall_s > _LONGEST_SAMPLE_S:
+            wall_s = _LONGEST_SAMPLE_S
+        route.wall_s += (wall_s - route.wall_s) * _AVERAGE_WEIGHT
         if sent != len(data):
             client.answer = _Answer(head, message, route, asked)
             client.answer.sent_bytes = len(content)
