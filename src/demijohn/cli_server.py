@@ -99,6 +99,11 @@ def _serve_parser() -> _Parser:
         text = flag.help.replace("%", "%%")
         if flag.is_switch:
             parser.add_argument(*flag.spellings, dest=flag.name, action="store_const", const=True, help=text)
+        elif flag.kind.alone is not None:
+            alone = flag.kind.alone
+            parser.add_argument(
+                *flag.spellings, dest=flag.name, nargs="?", const=alone, metavar=flag.metavar, help=text
+            )
         else:
             action = "append" if flag.multiple else "store"
             parser.add_argument(*flag.spellings, dest=flag.name, action=action, metavar=flag.metavar, help=text)

@@ -42,7 +42,7 @@ class Server:
 
     def wait_until_ready(self, workers: int = 1) -> list[int]:
         """Return the process ids of the workers once all of them serve."""
-        listening = self.wait_for(r"Listening at: (?:http://([\d.]+):(\d+)|unix:(\S+))")
+        listening = self.wait_for(r"Listening at: (?:https?://([\d.]+):(\d+)|unix:(\S+))")
         self.address = listening[3] or (listening[1], int(listening[2]))
         return [self.wait_for_worker() for _ in range(workers)]
 

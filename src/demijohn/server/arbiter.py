@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..typing import Gateway
 from .loading import LoadError, load_gateway
@@ -25,6 +25,9 @@ from .settings import SettingError, Settings
 from .slots import Slot, SlotTable, State
 from .sockets import Listener, open_listeners
 from .worker import BOOT_FAILED, STOPS, Worker, leave, log_load_error
+
+if TYPE_CHECKING:
+    from .tls import TLS
 
 _CAPACITY = 1024  # rows for workers; the kernel gives memory only to those in use
 _TICK_S = 1.0  # how often heartbeats and deadlines are looked at
@@ -58,6 +61,7 @@ def serve(target: str, settings: Settings, *, notes: Sequence[str] = ()) -> int:
         for note in notes:
             log.warning("%s", note)
         load = _preloaded(target) if settings.preload else lambda: load_gateway(target)
+        tls = _make_tls(settings)
         listeners = open_listeners(settings)
         if settings.daemon:
             daemonize()
@@ -68,9 +72,10 @@ def serve(target: str, settings: Settings, *, notes: Sequence[str] = ()) -> int:
     except LoadError as error:
         log_load_error(error)
         return BOOT_FAILED
-    log.info("Listening at: %s (%d)", ", ".join(listener.url for listener in listeners), os.getpid())
+    scheme = "http" if tls is None else "https"
+    log.info("Listening at: %s (%d)", ", ".join(listener.url(scheme) for listener in listeners), os.getpid())
     log.info("Using %s with %s each", _counted(settings.workers, "worker"), _counted(settings.threads, "thread"))
-    status = Arbiter(load, listeners, settings, logs).run()
+    status = Arbiter(load, listeners, settings, logs, tls).run()
     if pid_file is not None:
         pid_file.remove()
     log.info("Stopped")
@@ -131,6 +136,17 @@ class Child:
         os.kill(self.pid, signum)  # It is there until waited for, so the number is nobody else's.
 
 
+def _make_tls(settings: Settings) -> TLS | None:
+    """Return what the settings say of TLS, None when there is to be none. Raises SettingError."""
+    if settings.certificate is None:
+        if settings.private_key is not None:
+            raise SettingError("--keyfile needs --certfile, the certificate that the key belongs to.")
+        return None
+    from .tls import TLS  # here, because the ssl module and OpenSSL take 3 MB
+
+    return TLS(settings)
+
+
 class Arbiter:
     """Keeps workers serving until it is asked to stop.
 
@@ -140,9 +156,15 @@ class Arbiter:
     """
 
     def __init__(
-        self, load: Callable[[], Gateway], listeners: list[Listener], settings: Settings, logs: LogFiles
+        self,
+        load: Callable[[], Gateway],
+        listeners: list[Listener],
+        settings: Settings,
+        logs: LogFiles,
+        tls: TLS | None = None,
     ) -> None:
         self._load = load
+        self._tls = tls
         self._listeners = listeners
         self._settings = settings
         self._logs = logs
@@ -309,6 +331,7 @@ class Arbiter:
             self._metrics,
             self._on_news,
             self._pid,
+            self._tls,
         )
         worker.take_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -39,7 +39,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from ..environ import FileWrapper
 from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
@@ -49,8 +49,12 @@ from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
 from .leadership import Member, Team
 from .poller import READ, WRITE, Poller, new_poller
+from .proxy import Entrance, PreambleReader
 from .settings import Settings
 from .wsgi import internal_error
+
+if TYPE_CHECKING:
+    from .tls import TLS, TLSSocket
 
 log = logging.getLogger("demijohn.server")
 
@@ -101,6 +105,7 @@ _HEAD = 1  # the rest of a head
 _CONTENT = 2  # the rest of its content
 _SENDING = 3  # the peer to read its answer
 _LINGERING = 4  # the peer to close
+_PREAMBLE = 5  # what a proxy says first
 
 
 class _Client:
@@ -112,6 +117,7 @@ class _Client:
     unsent: bytes the socket did not take yet.
     answer: the answer they belong to.
     lingers: whether the peer may be sending, so that closing at once could cost it the answer.
+    preamble: what a proxy says first, until that is read.
     """
 
     __slots__ = (
@@ -123,6 +129,7 @@ class _Client:
         "http",
         "lingers",
         "origin",
+        "preamble",
         "since",
         "sock",
         "state",
@@ -142,6 +149,7 @@ class _Client:
         self.unsent: memoryview | None = None
         self.answer: _Answer | None = None
         self.lingers = False
+        self.preamble: PreambleReader | None = None
 
 
 class _Answer:
@@ -195,6 +203,7 @@ class Engine:
         on_request: OnRequest | None = None,
         slot: Heartbeat | None = None,
         poller: Poller | None = None,
+        tls: TLS | None = None,
     ) -> None:
         """Draining closes the listeners, in this process. `slot` is where to show signs of life."""
         self._settings = settings
@@ -203,6 +212,8 @@ class Engine:
         self._handle = gateway.handle
         self._on_request = on_request
         self._slot = slot
+        self._tls = tls
+        self._entrance = Entrance(settings)
         self._listeners = {listener.fileno(): listener for listener in listeners}
         # One thread more than asked for: it polls while all the others are inside slow views.
         self._team: Team[Job] = Team(settings.threads + 1, self._lead, self._work)
@@ -259,6 +270,8 @@ class Engine:
                 self._heads.set_time(time.time())  # the leader does it too, but there may be none for a while
                 self._show_life()
                 self._loop.watch(now)
+                if self._tls is not None:
+                    self._tls.renew()
             if self._drain_deadline is not None and now >= self._drain_deadline:
                 self._give_up()
         self._show_life()
@@ -377,8 +390,10 @@ class Engine:
                     self._receive(member, client)
                 elif client.state == _SENDING:
                     self._resume(member, client)
-                else:
+                elif client.state == _LINGERING:
                     self._linger_on(client)
+                else:
+                    self._read_preamble(client)
             except Exception:
                 self._failed(member, client)
 
@@ -569,13 +584,64 @@ class Engine:
             origin = Origin(client=address[:2], server=name[:2])
         origin.multiprocess = self._settings.workers > 1
         origin.run_coroutine = self._loop.run
+        preamble = self._entrance.preamble(origin)
+        if self._tls is not None and preamble is None:
+            try:
+                sock = self._secure(sock, origin)
+            except OSError:  # the peer is gone already
+                sock.close()
+                return
         now = monotonic()
         http = Connection(self._settings, origin, self._heads, tempfile.TemporaryFile)
         client = _Client(sock, origin, http, now, now + self._settings.head_timeout_s)
+        if preamble is not None:
+            client.state = _PREAMBLE
+            client.preamble = preamble
         # In this order: an event finds the connection in both.
         self._clients[client.fd] = client
         self._idle[client.fd] = client
         self._poller.register(client.fd, READ)
+
+    def _secure(self, sock: socket.socket, origin: Origin) -> socket.socket:
+        """Return the socket with TLS on it; the handshake comes with the first bytes."""
+        assert self._tls is not None
+        secured = self._tls.wrap(sock)
+        origin.scheme = "https"
+        origin.tls = secured.environ
+        return secured
+
+    def _read_preamble(self, client: _Client) -> None:
+        """Take what the PROXY protocol says off a connection, and not a byte more."""
+        preamble = client.preamble
+        assert preamble is not None
+        try:
+            seen = client.sock.recv(_RECEIVE_BYTES, socket.MSG_PEEK)
+            taken = preamble.receive_data(seen)
+            if taken:
+                client.sock.recv(taken)
+            if not seen:
+                self._close(client)
+            elif not preamble.done:
+                self._release(client)
+            else:
+                self._enter(client, preamble)
+        except BlockingIOError:
+            self._release(client)
+        except OSError:
+            self._close(client)
+        except ProtocolError as error:
+            self._refuse(client, error)
+
+    def _enter(self, client: _Client, preamble: PreambleReader) -> None:
+        """Let a connection begin whose preamble is read."""
+        client.preamble = None
+        self._entrance.believe(client.origin, preamble.told)
+        if self._tls is not None:
+            client.sock = self._secure(client.sock, client.origin)
+        client.state = _IDLE
+        if preamble.unread:
+            client.http.receive_data(preamble.unread)
+        self._release(client)
 
     def _begin_drain(self) -> None:
         """Let every answer be the last of its connection, after the last connection there is was accepted."""
@@ -856,7 +922,7 @@ class Engine:
         """Send an answer whose content is no bytes, or that wants to be told when it is out. Returns as `_answer`."""
         client.answer = answer
         if isinstance(answer.message.content, FileWrapper):
-            _use_file(answer, answer.message.content)
+            _use_file(answer, answer.message.content, by_kernel=client.origin.tls is None)
         try:
             data = client.http.respond(answer.head, answer.message)
             framing = client.http.framing
@@ -956,6 +1022,8 @@ class Engine:
         if framing is not None and framing.ends_with_connection:
             # Only a reset can say it (RFC 9112 §8).
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if client.origin.tls is not None:
+                cast("TLSSocket", client.sock).reset()
         self._close(client)
 
     def _close_content(self, head: RequestHead, message: ResponseMessage) -> None:
@@ -1031,19 +1099,23 @@ def _in_context(message: ResponseMessage, function: Callable[..., Any], *argumen
     return function(*arguments) if message.context is None else message.context.run(function, *arguments)
 
 
-def _use_file(answer: _Answer, wrapper: FileWrapper) -> None:
-    """Let the kernel send a real file: one that reads as its descriptor does (a GzipFile has one too, and does not)."""
+def _use_file(answer: _Answer, wrapper: FileWrapper, by_kernel: bool) -> None:
+    """Declare the length of a real file and, unless it has to be encrypted, let the kernel send it.
+
+    Real is one that reads as its descriptor does (a GzipFile has one too, and does not).
+    """
     file = wrapper.filelike
     if type(file) not in (io.BufferedReader, io.BufferedRandom, io.FileIO):
         return
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         return
-    answer.file = file
-    answer.file_offset = file.tell()
     if answer.message.content_length is None:
-        answer.message.content_length = max(0, status.st_size - answer.file_offset)
-    answer.file_left = answer.message.content_length
+        answer.message.content_length = max(0, status.st_size - file.tell())
+    if by_kernel:
+        answer.file = file
+        answer.file_offset = file.tell()
+        answer.file_left = answer.message.content_length
 
 
 def _send_file(sock: socket.socket, answer: _Answer) -> int:

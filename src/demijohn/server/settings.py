@@ -11,13 +11,29 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .cgroups import is_container, surroundings, workers_that_fit
-from .kinds import ASSIGNMENT, BYTES, GROUP, LIMIT, MASK, PATH, SWITCH, USER, Flag, choice
+from .kinds import (
+    ASSIGNMENT,
+    BYTES,
+    CLIENT_CERTIFICATES,
+    GROUP,
+    LIMIT,
+    MASK,
+    NETWORK,
+    PATH,
+    PROXY_PROTOCOL,
+    SWITCH,
+    USER,
+    Flag,
+    choice,
+)
 from .kinds import SettingError as SettingError
 from .kinds import seconds as _seconds
 from .kinds import setting as _setting
 from .kinds import text as _text
 from .kinds import whole as _whole
 
+# gunicorn's secure_scheme_headers: what proxies set when the client came by TLS.
+SECURE_FIELDS = ("X-FORWARDED-PROTOCOL=ssl", "X-FORWARDED-PROTO=https", "X-FORWARDED-SSL=on")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -47,6 +63,91 @@ class Settings:
         SWITCH,
         "Let several servers listen at the same port (SO_REUSEPORT); the kernel spreads connections over them.",
         gunicorn="reuse_port",
+    )
+
+    # -- TLS
+    certificate: str | None = _setting(
+        None,
+        "--certfile",
+        _text("FILE"),
+        "Serve TLS with the certificates in this file: the server's own first, then those that lead to the root. A "
+        "renewed file is noticed within seconds, without a restart.",
+        gunicorn="certfile",
+    )
+    private_key: str | None = _setting(
+        None,
+        "--keyfile",
+        _text("FILE"),
+        "The private key of the certificate; without it, the key is in the file of --certfile.",
+        gunicorn="keyfile",
+    )
+    tls_min_version: str = _setting(
+        "1.2",
+        "--tls-min-version",
+        choice("VERSION", "1.2", "1.3"),
+        "Oldest version of TLS to speak.",
+    )
+    ciphers: str | None = _setting(
+        None,
+        "--ciphers",
+        _text("LIST"),
+        "Ciphers for TLS 1.2, as OpenSSL writes them; else those that OpenSSL and Python hold for safe.",
+        gunicorn="ciphers",
+    )
+    client_certificates: str = _setting(
+        "none",
+        "--cert-reqs",
+        CLIENT_CERTIFICATES,
+        "Whether clients have to show a certificate: none, optional or required (gunicorn's 0, 1 and 2).",
+        gunicorn="cert_reqs",
+    )
+    client_authorities: str | None = _setting(
+        None,
+        "--ca-certs",
+        _text("FILE"),
+        "Certificates of the authorities that vouch for clients' certificates.",
+        gunicorn="ca_certs",
+    )
+
+    # -- proxies
+    proxy_protocol: str = _setting(
+        "off",
+        "--proxy-protocol",
+        PROXY_PROTOCOL,
+        "Take the address of the client from the header of the PROXY protocol with which connections of "
+        "--proxy-allow-from begin: v1 and v2 must be there, auto takes either, or none.",
+        gunicorn="proxy_protocol",
+    )
+    proxy_allow_ips: tuple[str, ...] = _setting(
+        ("127.0.0.1", "::1"),
+        "--proxy-allow-from",
+        NETWORK,
+        "Addresses and networks of the proxies that speak the PROXY protocol; * for all.",
+        gunicorn="proxy_allow_ips",
+    )
+    forwarded_allow_ips: tuple[str, ...] = _setting(
+        ("127.0.0.1", "::1"),
+        "--forwarded-allow-ips",
+        NETWORK,
+        "Addresses and networks of the proxies whose X-Forwarded-Proto, and what --forwarded names, is believed; * for "
+        "all. Peers on Unix sockets always are.",
+        gunicorn="forwarded_allow_ips",
+        variables=(("FORWARDED_ALLOW_IPS", "{}"),),
+    )
+    forwarded: str = _setting(
+        "off",
+        "--forwarded",
+        choice("FIELDS", "off", "x-forwarded", "forwarded"),
+        "Which fields of those proxies say who the client is and which host it asked for: x-forwarded "
+        "(X-Forwarded-For, -Proto and -Host) or forwarded (RFC 7239). Name those that your proxy sets: the others are "
+        "the client's words.",
+    )
+    secure_scheme_headers: tuple[str, ...] = _setting(
+        SECURE_FIELDS,
+        "--secure-scheme-headers",
+        ASSIGNMENT,
+        "Fields, NAME=VALUE, by which those proxies say that the client came by TLS.",
+        gunicorn="secure_scheme_headers",
     )
 
     # -- processes and threads

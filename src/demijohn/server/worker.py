@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
@@ -22,6 +22,9 @@ from .process import change_owner
 from .settings import SettingError, Settings
 from .slots import Slot, SlotTable, State
 from .sockets import Listener
+
+if TYPE_CHECKING:
+    from .tls import TLS
 
 BOOT_FAILED = 3  # gunicorn's exit status for it
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -45,6 +48,7 @@ class Worker:
         metrics: Metrics,
         tell_arbiter: Callable[[], None],
         arbiter_pid: int,
+        tls: TLS | None,
     ) -> None:
         self._load = load
         self._listeners = listeners
@@ -55,6 +59,7 @@ class Worker:
         self._metrics = metrics
         self._tell_arbiter = tell_arbiter
         self._arbiter_pid = arbiter_pid
+        self._tls = tls
 
     def take_signals(self) -> None:
         """Answer to signals as a worker does that has nothing in flight yet."""
@@ -91,7 +96,7 @@ class Worker:
         pages = self._own_pages()
         if pages:
             gateway = OwnPages(gateway, pages)
-        engine = Engine(sockets, gateway, self._settings, on_request=self._on_request(pages), slot=pulse)
+        engine = Engine(sockets, gateway, self._settings, on_request=self._on_request(pages), slot=pulse, tls=self._tls)
 
         def drain(signum: int, frame: FrameType | None) -> None:
             self._enter(State.DRAINING)
