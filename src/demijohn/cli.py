@@ -642,6 +642,7 @@ _OWN_COMMANDS: dict[str, click.Command] = {
     "deploy": deploy_group,
     "dropin": dropin_group,
     "openrpc": cli_jsonrpc.openrpc_command,
+    "call": cli_jsonrpc.call_command,
 }
 for _command in _OWN_COMMANDS.values():
     cli.add_command(_command)

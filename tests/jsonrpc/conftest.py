@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +40,39 @@ def npm_package() -> Callable[[str], Path]:
         return folder / "package"
 
     return fetch
+
+
+@contextlib.contextmanager
+def serving(target: str, folder: Path) -> Iterator[str]:
+    """Run `demijohn serve` with an application in `folder`; give the address."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "DEMIJOHN_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demijohn", "serve", "-b", "127.0.0.1:0", target],
+        cwd=folder,
+        env=environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if "Worker ready" in line:
+                break
+        address = re.search(r"Listening at: (http://[\d.]+:\d+)", printed)
+        assert address, printed
+        yield address[1]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="module")
+def shop_url() -> Iterator[str]:
+    """The address of the methods of shop.py, served."""
+    with serving("shop:app", Path(__file__).parent) as address:
+        yield f"{address}/api"
