@@ -22,7 +22,8 @@ server.cgroups server.kinds server.settings server.gunicorn_names server.configf
 server.log server.pidfile server.process server.slots server.sockets server.tls
 server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
 server.asgi server.loading
-server.poller server.leadership server.eventloop server.loop server.worker server.reload server.arbiter server
+server.poller server.limits server.leadership server.eventloop server.loop server.worker server.reload server.arbiter
+server
 container.project container.context container.layers container.wheels container.dockerfile container.base
 container.image container.registry container.engine container.build container.deploy
 container.files container

@@ -270,7 +270,10 @@ class FastPath:
                 request_started.send(app, _async_wrapper=app.ensure_sync)
             rv = yield from self._preprocess_in_steps(ctx)
             if rv is None:
-                rv = yield from _outcome_of(app.view_functions[route.endpoint], **head.arguments or {})
+                view = app.view_functions[route.endpoint]
+                if view is not route.view:
+                    route.view, route.call = view, app.ensure_sync(view)
+                rv = yield from _outcome_of(view, **head.arguments or {})
         except Exception as e:
             yield None
             rv = app.handle_user_exception(e)

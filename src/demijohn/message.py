@@ -196,6 +196,10 @@ class Suspended:
             return message
         return self
 
+    def close(self) -> None:
+        """Let the request end without an answer. Raises what the application lets propagate."""
+        self.context.run(self._steps.close)
+
 
 # RFC 9110 §7.6.1 and PEP 3333: an application has no say in these.
 HOP_BY_HOP = frozenset(

@@ -84,6 +84,11 @@ class Route:
         self.may_await = True
         self.wall_s = 0.0
 
+    @property
+    def limit_s(self) -> float | None:
+        """How long the view may take, in seconds, when it has a limit of its own; see `helpers.time_limit`."""
+        return getattr(self.view, "time_limit_s", None)
+
     def is_concerned_by(self, funcs: dict[str | None, list[Any]]) -> bool:
         """Whether a registry of hooks may have one for this route: the application's, or that of its blueprints."""
         return None in funcs or not funcs.keys().isdisjoint(self.blueprints)

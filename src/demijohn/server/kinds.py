@@ -104,6 +104,14 @@ def _parse_path(value: Any) -> str:
     return value
 
 
+def _parse_path_seconds(value: Any) -> tuple[str, float]:
+    path, _, written = value if isinstance(value, tuple) else str(value).rpartition("=")
+    try:
+        return _parse_path(path), float(seconds().parse(written))
+    except ValueError:
+        raise ValueError("must be PATH=SECONDS, such as /reports=120") from None
+
+
 def _parse_assignment(value: Any) -> str:
     if not isinstance(value, str) or value.find("=") < 1:
         raise ValueError("must be NAME=VALUE")
@@ -176,6 +184,7 @@ MASK = Kind("INT", _parse_mask)
 USER = Kind("USER", _parse_user)
 GROUP = Kind("GROUP", _parse_group)
 PATH = Kind("PATH", _parse_path)
+PATH_SECONDS = Kind("PATH=SECONDS", _parse_path_seconds)
 ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
 NETWORK = Kind("NETWORKS", _parse_network, is_list=True)
 PROXY_PROTOCOL = Kind("MODE", _parse_proxy_protocol, alone="auto")

@@ -20,6 +20,7 @@ from .kinds import (
     MASK,
     NETWORK,
     PATH,
+    PATH_SECONDS,
     PROXY_PROTOCOL,
     SWITCH,
     USER,
@@ -235,6 +236,22 @@ class Settings:
         "a process that is stopped, or C code that never releases the interpreter. 0 turns it off.",
         unit="s",
         gunicorn="timeout",
+    )
+    request_timeout_s: float | None = _setting(
+        None,
+        "--request-timeout",
+        _seconds(),
+        "How long a view may take to begin its answer. Then the client gets 504, and the log the stack of its thread, "
+        "which another replaces. Unless given, it is as long as --timeout; 0 turns it off. What a view has begun to "
+        "send may take as long as it needs.",
+        unit="s",
+    )
+    request_timeouts: tuple[tuple[str, float], ...] = _setting(
+        (),
+        "--request-timeout-for",
+        PATH_SECONDS,
+        "Another --request-timeout for paths that begin with this; may be given several times, and the longest path "
+        "counts. A view of a demijohn application can have its own, with @time_limit(seconds) of demijohn.helpers.",
     )
     graceful_timeout_s: float = _setting(
         30.0,

@@ -16,7 +16,7 @@ from .activity import Activity, show
 from .loading import LoadError
 from .log import LogFiles, log
 from .loop import Engine, OnRequest
-from .metrics import Metrics
+from .metrics import Metrics, Row
 from .ownpages import OwnPage, OwnPages, Page, alive, counts, readiness
 from .process import change_owner
 from .settings import SettingError, Settings
@@ -92,11 +92,19 @@ class Worker:
 
     def _engine(self, gateway: Gateway) -> Engine:
         sockets = [listener.socket for listener in self._listeners]
-        pulse = _Pulse(self._slot, self._arbiter_pid)
+        pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._arbiter_pid)
         pages = self._own_pages()
         if pages:
             gateway = OwnPages(gateway, pages)
-        engine = Engine(sockets, gateway, self._settings, on_request=self._on_request(pages), slot=pulse, tls=self._tls)
+        engine = Engine(
+            sockets,
+            gateway,
+            self._settings,
+            on_request=self._on_request(pages),
+            slot=pulse,
+            tls=self._tls,
+            on_worn=_ask_to_drain,
+        )
 
         def drain(signum: int, frame: FrameType | None) -> None:
             self._enter(State.DRAINING)
@@ -143,8 +151,9 @@ class Worker:
 class _Pulse:
     """The engine's heartbeat, which also notices that nobody is left to read it."""
 
-    def __init__(self, slot: Slot, arbiter_pid: int) -> None:
+    def __init__(self, slot: Slot, counts: Row, arbiter_pid: int) -> None:
         self._slot = slot
+        self._counts = counts
         self._arbiter_pid = arbiter_pid
 
     @property
@@ -155,13 +164,21 @@ class _Pulse:
     def requests(self, answered: int) -> None:
         self._slot.requests = answered
 
+    def timed_out(self) -> None:
+        self._counts.timed_out += 1
+
     def beat(self, activity: Activity) -> None:
         self._slot.beat()
         show(self._slot, activity)
         if self._arbiter_pid and os.getppid() != self._arbiter_pid:
             log.warning("The arbiter (pid: %d) is gone, so this worker stops too", self._arbiter_pid)
             self._arbiter_pid = 0
-            signal.raise_signal(signal.SIGTERM)
+            _ask_to_drain()
+
+
+def _ask_to_drain() -> None:
+    """Leave gracefully; the arbiter then sees to a successor."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 def log_load_error(error: LoadError) -> None:
