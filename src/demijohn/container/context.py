@@ -33,13 +33,10 @@ _IGNORED = """\
 **/node_modules
 # Databases and uploads of development
 instance
-# What describes images and where they run
+# What describes images
 Dockerfile*
 .dockerignore
 compose*.yaml
-kubernetes.yaml
-*.service
-*.nginx.conf
 *.tar
 """
 
