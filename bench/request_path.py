@@ -13,10 +13,10 @@ from werkzeug.local import LocalProxy as WerkzeugProxy
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 from demijohn import Flask, Request, Response, request
-from demijohn.ctx import RequestContext
+from demijohn.ctx import AppContext, RequestContext
 from demijohn.environ import environ_of
 from demijohn.fastpath import stages_of
-from demijohn.globals import _cv_request
+from demijohn.globals import _cv_app, _cv_request
 from demijohn.message import Origin, RequestHead
 
 CALLS = 20_000
@@ -47,8 +47,7 @@ def main() -> None:
     for matched_head in matched.values():
         match(matched_head)
     hello = matched[b"/"]
-    native_request = Request.of_head(hello)
-    ctx = RequestContext.of_native(app, native_request)
+    ctx = RequestContext.of_native(app, hello)
     environ = environ_of(head(b"/?q=1"))
     werkzeug_proxy = WerkzeugProxy(_cv_request, "request")
 
@@ -56,13 +55,21 @@ def main() -> None:
         ctx.push_quietly()
         ctx.pop_quietly()
 
+    def push_and_pop_both() -> None:
+        app_ctx = AppContext(app)
+        app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
+        ctx.push_quietly()
+        ctx.pop_quietly()
+        _cv_app.reset(app_ctx._cv_tokens.pop())
+
     steps: dict[str, Callable[[], object]] = {
         "look whether a stage was replaced": lambda: stages_of(Flask) == app._fast_path._stock_stages,
         "match /": lambda: match(hello),
         "match /user/3/bob": lambda: match(matched[b"/user/3/bob?q=1"]),
         "make a native request": lambda: Request.of_head(hello),
-        "make its context": lambda: RequestContext.of_native(app, native_request),
+        "make its context and itself": lambda: RequestContext.of_native(app, hello),
         "push and pop it": push_and_pop,
+        "push and pop it, and an application context": push_and_pop_both,
         "handle /": lambda: handle(hello),
         "handle /json": lambda: handle(matched[b"/json"]),
         "handle /user/3/bob?q=1": lambda: handle(matched[b"/user/3/bob?q=1"]),
@@ -74,7 +81,7 @@ def main() -> None:
         "request.method, Werkzeug's way": lambda: werkzeug_proxy.method,
         "environ": lambda: environ_of(head(b"/user/3/bob?q=1")),
     }
-    current = RequestContext.of_native(app, Request.of_head(hello))
+    current = RequestContext.of_native(app, hello)
     for name, step in steps.items():
         if name.startswith("request."):
             with current:

@@ -16,17 +16,18 @@ helpers wrappers sessions routing views templating ctx commands scaffold bluepri
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
 jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
-jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.client jsonrpc.browse
+jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.transport jsonrpc.client jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
-server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.accesslog
-server.log server.pidfile server.process server.slots server.sockets server.systemd
-server.http1 server.websocket server.proxy server.activity server.metrics server.ownpages server.wsgi server.native
-server.asgi server.hook_objects server.loading
-server.poller server.leadership server.eventloop server.loop server.worker server.reload
-server.children server.upgrade server.zygote server.arbiter server.launch server
+server.cgroups server.kinds server.settings server.gunicorn_names server.configfile server.proxy server.accesslog
+server.log server.pidfile server.process server.slots server.sockets server.tls
+server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
+server.asgi server.loading
+server.poller server.limits server.leadership server.eventloop server.loop server.worker server.reload server.arbiter
+server
 container.project container.context container.layers container.wheels container.dockerfile container.base
-container.image container.registry container.engine container.build container.files container
-aliased aliasing dropin dropin_site.sitecustomize cli_server cli_container cli __main__
+container.image container.registry container.engine container.build container.deploy
+container.files container
+aliased aliasing dropin dropin_site.sitecustomize cli_jsonrpc cli_server cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.

@@ -623,6 +623,10 @@ def test_unknown_command_is_refused(folder: Path, demijohn: Callable[..., Any]) 
         ["image", "dockerignore"],
         ["image", "build"],
         ["image", "eject"],
+        ["deploy", "compose"],
+        ["deploy", "kubernetes"],
+        ["deploy", "systemd"],
+        ["deploy", "nginx"],
     ],
     ids=" ".join,
 )

@@ -11,6 +11,8 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -20,8 +22,21 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map
 
-from demijohn import Blueprint, Flask, Response, abort, after_this_request, g, jsonify, redirect, request, session
+from demijohn import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    after_this_request,
+    current_app,
+    g,
+    jsonify,
+    redirect,
+    request,
+    session,
+)
 from demijohn.environ import environ_of
+from demijohn.globals import _cv_app, app_ctx
 from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended
 from demijohn.server.eventloop import EventLoop
 
@@ -618,6 +633,56 @@ def test_contexts_are_gone_after_each_request() -> None:
         short_way(app, head(target))
         assert not request
         assert not g
+
+
+def test_a_request_has_one_application_context_whenever_it_is_asked_for() -> None:
+    app = Flask("app")
+    seen: list[Any] = []
+
+    @app.route("/")
+    def view() -> str:
+        g.seen = "in the view"
+        with ThreadPoolExecutor(1) as threads:
+            seen.append(threads.submit(copy_context().run, lambda: (current_app.name, g.seen)).result())
+        seen.append(_cv_app.get() is _cv_app.get(None) is app_ctx._get_current_object())  # type: ignore[attr-defined]
+        with Flask("other").app_context():
+            seen.append((current_app.name, "seen" in g))
+        with app.app_context():
+            seen.append("seen" in g)
+        seen.append((current_app.name, g.seen))
+        return "done"
+
+    assert short_way(app, head()) is not None
+    assert seen == [("app", "in the view"), True, ("other", False), False, ("app", "in the view")]
+    with pytest.raises(LookupError):
+        _cv_app.get()
+    assert _cv_app.get("none") == "none"
+
+
+def test_what_a_view_puts_into_g_is_there_at_teardown() -> None:
+    app = hello()
+    app.view_functions["hello"] = lambda: g.setdefault("kept", "yes")
+    seen: list[tuple[str, str]] = []
+    app.teardown_appcontext(lambda error: seen.append((current_app.name, g.kept)))
+    app.teardown_request(lambda error: seen.append((current_app.name, g.kept)))
+
+    for _ in range(2):
+        short_way(app, head())
+
+    assert seen == [("quiet", "yes")] * 4
+    assert not g
+
+
+def test_an_application_context_left_pushed_is_an_error_and_gone() -> None:
+    app = hello()
+    app.add_url_rule("/left", "left", lambda: [app.app_context().push() for _ in range(2)])
+    at = head("/left")
+    assert app.native_match(at) is not None
+
+    with pytest.raises(AssertionError, match="pushed during the request and not popped"):
+        app.native_handle(at)
+    assert not current_app
+    assert not request
 
 
 def test_an_error_reaches_the_server_in_testing_mode() -> None:

@@ -19,8 +19,8 @@ from click.core import ParameterSource
 from werkzeug.serving import is_running_from_reloader, run_simple
 from werkzeug.utils import import_string
 
-from . import cli_server
-from .cli_container import image_group
+from . import cli_jsonrpc, cli_server
+from .cli_container import deploy_group, image_group
 from .commands import (
     AppGroup,
     NoAppException,
@@ -639,7 +639,10 @@ _OWN_COMMANDS: dict[str, click.Command] = {
     "serve": serve_command,
     "health": health_command,
     "image": image_group,
+    "deploy": deploy_group,
     "dropin": dropin_group,
+    "openrpc": cli_jsonrpc.openrpc_command,
+    "call": cli_jsonrpc.call_command,
 }
 for _command in _OWN_COMMANDS.values():
     cli.add_command(_command)

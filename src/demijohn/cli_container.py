@@ -1,9 +1,10 @@
-"""The commands that pack an application: `image`."""
+"""The commands that pack an application: `image` and `deploy`."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -16,6 +17,7 @@ from .commands import NoAppException, ScriptInfo, pass_script_info, prepare_impo
 
 if TYPE_CHECKING:
     from .container.build import Progress
+    from .container.deploy import Deployment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -290,3 +292,111 @@ def dockerignore_command() -> None:
     from .container.context import dockerignore
 
     click.echo(dockerignore(), nl=False)
+
+
+# -- deploy -------------------------------------------------------------------------------------------
+
+_name_option = click.option("--name", metavar="NAME", help="What to call the service.  [default: the project's name]")
+_tag_option = click.option("-t", "--tag", metavar="NAME:TAG", help="The image.  [default: as 'image build' calls it]")
+
+
+@click.group("deploy", short_help="Write what runs the application elsewhere.")
+def deploy_group() -> None:
+    """Write what compose, Kubernetes, systemd or nginx need to run the application.
+
+    A file that is there with another text is not overwritten, unless you say --force.
+    """
+
+
+@deploy_group.command(
+    "compose", short_help="Write a compose.yaml.", epilog="\b\nExample:\n  demijohn deploy compose -t my_app_image:0.1"
+)
+@_name_option
+@_tag_option
+@_port_option
+@_force_option
+@_explains
+def compose_command(name: str | None, tag: str | None, port: int, force: bool) -> None:
+    """Write a compose.yaml that runs the image with a read-only root, limits, and time to stop."""
+    from .container.deploy import compose
+
+    _write({"compose.yaml": compose(_deployment(name, tag, port))}, force)
+    click.echo("Run it with: docker compose up -d")
+
+
+@deploy_group.command(
+    "kubernetes",
+    short_help="Write a kubernetes.yaml.",
+    epilog="\b\nExample:\n  demijohn deploy kubernetes -t registry.example/shop:1.0 --replicas 3",
+)
+@_name_option
+@_tag_option
+@click.option("--replicas", type=click.IntRange(1, 1000), default=2, show_default=True, help="How many pods at least.")
+@_port_option
+@_force_option
+@_explains
+def kubernetes_command(name: str | None, tag: str | None, replicas: int, port: int, force: bool) -> None:
+    """Write a kubernetes.yaml: Deployment, ConfigMap, Service, PodDisruptionBudget, HorizontalPodAutoscaler."""
+    from .container.deploy import kubernetes
+
+    _write({"kubernetes.yaml": kubernetes(_deployment(name, tag, port, replicas))}, force)
+    click.echo("Run it with: kubectl apply -f kubernetes.yaml")
+
+
+@deploy_group.command(
+    "systemd",
+    short_help="Write a unit for systemd.",
+    epilog=f"\b\nExample:\n  demijohn deploy systemd app:app\n\n{_FOUND}",
+)
+@_app_argument
+@_name_option
+@_port_option
+@_force_option
+@pass_script_info
+@_explains
+def systemd_command(info: ScriptInfo, app: str | None, name: str | None, port: int, force: bool) -> None:
+    """Write a unit that runs APP from this folder and this virtual environment, without a container."""
+    from .container.deploy import systemd
+    from .container.dockerfile import serve_command
+    from .container.project import read_project
+
+    target, folder = _target_and_folder(info, app, "demijohn deploy systemd")
+    deployment = _deployment(name, None, port)
+    program = os.path.join(sys.prefix, "bin", "demijohn")
+    arguments = serve_command(target, folder)[2:]
+    unit = systemd(deployment, read_project(Path()), program, os.getcwd(), arguments)
+    _write({f"{deployment.name}.service": unit}, force)
+    click.echo("Its first lines say where it goes.")
+
+
+@deploy_group.command(
+    "nginx", short_help="Write a site for nginx.", epilog="\b\nExample:\n  demijohn deploy nginx --port 8000"
+)
+@_name_option
+@_port_option
+@_force_option
+@_explains
+def nginx_command(name: str | None, port: int, force: bool) -> None:
+    """Write a site for nginx that passes everything to the server at PORT of the same machine."""
+    from .container.deploy import nginx
+
+    deployment = _deployment(name, None, port)
+    _write({f"{deployment.name}.nginx.conf": nginx(deployment)}, force)
+    click.echo("Its first lines say where it goes.")
+
+
+def _deployment(name: str | None, tag: str | None, port: int, replicas: int = 2) -> Deployment:
+    """Return what the files of this folder's project are about. Raises ProjectError."""
+    from .container.build import full_tag
+    from .container.deploy import Deployment, service_name
+    from .container.project import ProjectError, read_project
+    from .container.registry import parse_reference
+
+    project = read_project(Path())
+    name = name or service_name(project)
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        raise ProjectError(f"{name!r} cannot name a service: take small letters, digits and hyphens, as in my-app.")
+    image = full_tag(tag, project)
+    parse_reference(image)
+    has_dockerfile, has_env_file = Path("Dockerfile").exists(), Path(".env").exists()
+    return Deployment(name, image, port, replicas, has_dockerfile, has_env_file)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from .server.settings import Service, Settings
+    from .server.settings import Settings
 
 _GUNICORN_ARGUMENTS = "GUNICORN_CMD_ARGS"
 
@@ -99,6 +99,11 @@ def _serve_parser() -> _Parser:
         text = flag.help.replace("%", "%%")
         if flag.is_switch:
             parser.add_argument(*flag.spellings, dest=flag.name, action="store_const", const=True, help=text)
+        elif flag.kind.alone is not None:
+            alone = flag.kind.alone
+            parser.add_argument(
+                *flag.spellings, dest=flag.name, nargs="?", const=alone, metavar=flag.metavar, help=text
+            )
         else:
             action = "append" if flag.multiple else "store"
             parser.add_argument(*flag.spellings, dest=flag.name, action=action, metavar=flag.metavar, help=text)
@@ -119,15 +124,8 @@ class _Configuration:
     target: str | None
     settings: Settings
     notes: list[str]
+    sources: list[str]
     dropin: bool
-
-    def service(self, parser: _Parser) -> Service:
-        """Return what the server is to do; without an application, end with a sentence that says so."""
-        from .server.settings import Service
-
-        if not self.target:
-            parser.error(f"name the application to serve, for example {_likely_target()}")
-        return Service(self.target, self.settings, tuple(self.notes))
 
 
 def _configuration(options: dict[str, Any], parser: _Parser, app_import_path: str | None) -> _Configuration:
@@ -152,6 +150,7 @@ def _configuration(options: dict[str, Any], parser: _Parser, app_import_path: st
         target=options["app"] or in_variable["app"] or files.application or app_import_path,
         settings=from_values({name: options[name] for name in names}, below=files.given),
         notes=notes,
+        sources=files.sources,
         dropin=options["dropin"] or in_variable["dropin"],
     )
 
@@ -175,7 +174,8 @@ def serve(arguments: list[str], app_import_path: str | None = None) -> int:
         configuration = _configuration(options, parser, app_import_path)
     except SettingError as error:
         parser.exit(2, f"Error: {error}\n")
-    service = configuration.service(parser)
+    if not configuration.target:
+        parser.error(f"name the application to serve, for example {_likely_target()}")
     if configuration.dropin:
         from .dropin import install, pass_on
 
@@ -185,11 +185,11 @@ def serve(arguments: list[str], app_import_path: str | None = None) -> int:
     if options["check_config"] or options["print_config"]:
         for note in configuration.notes:
             print(f"Note: {note}", file=sys.stderr)
-        status = check(service)
+        status = check(configuration.target, configuration.settings)
         if options["print_config"]:
-            print(as_file(service), end="")
+            print(as_file(configuration.settings, configuration.target), end="")
         return status
-    return run_server(service, lambda: _configuration(options, parser, app_import_path).service(parser))
+    return run_server(configuration.target, configuration.settings, notes=configuration.notes)
 
 
 def _likely_target() -> str:

@@ -6,6 +6,7 @@ Both are pushed onto the context variables of `globals.py` and popped again; the
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Token
 from functools import update_wrapper
@@ -120,6 +121,18 @@ _stock_open_session = SecureCookieSessionInterface.open_session
 _stock_save_session = SecureCookieSessionInterface.save_session
 
 
+_making_late = threading.Lock()
+
+
+def _drop_pushed(app_ctx: AppContext | None) -> None:
+    """Make no application context current, after one that a view pushed and did not pop. Raises AssertionError."""
+    left_behind = app_ctx
+    while app_ctx is not None:
+        _cv_app.reset(app_ctx._cv_tokens.pop())
+        app_ctx = _cv_app.pushed.get(None)
+    raise AssertionError(f"An application context was pushed during the request and not popped: {left_behind!r}.")
+
+
 def opens_late(interface: SessionInterface) -> bool:
     """Whether nobody can tell a session opened when first used from one opened before the view.
 
@@ -225,6 +238,7 @@ class RequestContext:
         "__weakref__",
         "_after_request_functions",
         "_cv_tokens",
+        "_late_app_ctx",
         "_opened_session",
         "_url_adapter",
         "app",
@@ -248,6 +262,8 @@ class RequestContext:
         self._opened_session = session
         self._after_request_functions: list[ft.AfterRequestCallable[Any]] | None = None
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
+        # Of a request pushed quietly: its application context, or None as long as nobody has asked for it.
+        self._late_app_ctx: Any = _unset
         self._url_adapter: Any = None
         try:
             self._url_adapter = app.create_url_adapter(request)
@@ -255,16 +271,17 @@ class RequestContext:
             request.routing_exception = error
 
     @classmethod
-    def of_native(cls, app: Flask, request: Request) -> Self:
+    def of_native(cls, app: Flask, head: RequestHead) -> Self:
         """Make the context of a request that has its route already, so needs no URL adapter before it builds one."""
         self = cls.__new__(cls)
         self.app = app
+        self.request = request = app.request_class.of_head(head)
         request.json_module = app.json
-        self.request = request
         self.flashes = None
         self._opened_session = None
         self._after_request_functions = None
         self._cv_tokens = []
+        self._late_app_ctx = _unset
         self._url_adapter = _unset
         return self
 
@@ -375,6 +392,7 @@ class RequestContext:
         exc: the exception that ended the request, for the teardown functions; by default the one being handled.
         """
         last = len(self._cv_tokens) == 1
+        left_behind: AppContext | None = None
         try:
             if last:
                 if exc is _unset:
@@ -384,31 +402,48 @@ class RequestContext:
         finally:
             current = _cv_request.get()
             token, app_ctx = self._cv_tokens.pop()
+            if last and self._late_app_ctx is not _unset:
+                left_behind = _cv_app.pushed.get(None)
+                app_ctx = self.late_app_ctx()
+                assert app_ctx is not None
+                app_ctx._cv_tokens[0] = _cv_app.set(app_ctx)
             _cv_request.reset(token)
             if last and "environ" in self.request.__dict__:
                 self._leave_environ()
             if app_ctx is not None:
                 app_ctx.pop(exc)
+            if left_behind is not None:
+                _drop_pushed(left_behind)
         if current is not self:
             raise AssertionError(f"Popped a request context that was not the current one: {current!r}, not {self!r}.")
 
-    def push_quietly(self, head: RequestHead) -> None:
+    def push_quietly(self) -> None:
         """Do what `push` does when no context is current, nobody is to be told, and the session opens late."""
-        app_ctx = AppContext(self.app)
-        app_ctx._run_coroutine = head.origin.run_coroutine
-        app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
-        self._cv_tokens.append((_cv_request.set(self), app_ctx))
+        self._late_app_ctx = None
+        self._cv_tokens.append((_cv_request.set(self), None))
 
     def pop_quietly(self) -> None:
-        """Do what `pop` does when there is nothing to tear down, nobody to tell, and this context is current."""
-        request = self.request
-        request.close()
+        """Do what `pop` does when there is nothing to tear down, nobody to tell, and no other context was pushed."""
         token, app_ctx = self._cv_tokens.pop()
         _cv_request.reset(token)
-        if "environ" in request.__dict__:
-            self._leave_environ()
         if app_ctx is not None:
             _cv_app.reset(app_ctx._cv_tokens.pop())
+        kept = self.request.__dict__
+        if "files" in kept:
+            self.request.close()
+        if "environ" in kept:
+            self._leave_environ()
+
+    def late_app_ctx(self) -> AppContext | None:
+        """Return the application context of a request pushed quietly, made when first asked for; else None."""
+        if self._late_app_ctx is None:
+            with _making_late:  # threads may share a request
+                if self._late_app_ctx is None:
+                    app_ctx = AppContext(self.app)
+                    app_ctx._run_coroutine = self.request._head.origin.run_coroutine  # type: ignore[union-attr]
+                    app_ctx._cv_tokens.append(_unset)  # it counts as pushed; `pop` sees to the rest
+                    self._late_app_ctx = app_ctx
+        return None if self._late_app_ctx is _unset else self._late_app_ctx
 
     def _leave_environ(self) -> None:
         # The environ outlives the request in servers; a request in it would hold itself alive.

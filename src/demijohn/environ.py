@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from . import __version__
-from .message import RequestHead
+from .message import RequestHead, origin_of
 
 SERVER_SOFTWARE = f"demijohn/{__version__}"
 
@@ -51,7 +51,7 @@ def environ_of(head: RequestHead) -> dict[str, Any]:
 
 
 def _make(head: RequestHead) -> dict[str, Any]:
-    origin = head.origin
+    origin = origin_of(head)
     authority, path, query = split_target(head.target)
     server_name, server_port = _server(origin.server, origin.scheme)
     environ: dict[str, Any] = {
@@ -79,10 +79,15 @@ def _make(head: RequestHead) -> dict[str, Any]:
         environ["REMOTE_ADDR"] = ""
     else:
         environ["REMOTE_ADDR"] = origin.client[0]
-        environ["REMOTE_PORT"] = str(origin.client[1])
+        if origin.client[1]:  # proxies seldom tell it
+            environ["REMOTE_PORT"] = str(origin.client[1])
     _add_fields(environ, head.fields)
-    if authority is not None:
+    if origin.host is not None:
+        environ["HTTP_HOST"] = origin.host.decode("latin-1")
+    elif authority is not None:
         environ["HTTP_HOST"] = authority.decode("latin-1")
+    if origin.tls is not None:
+        environ.update(origin.tls())
     if "HTTP_TRANSFER_ENCODING" in environ:
         # The coding is off and the length is known (RFC 9112 §7.1.3); frameworks that read no more than
         # CONTENT_LENGTH says would otherwise see no content.

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_pushed_app = _cv_app.pushed
+
 # The methods whose work is done here without calling them. Others are called, so may be replaced freely.
 _STAGES_IN_ORDER = (
     "__call__",
@@ -116,10 +118,16 @@ class FastPath:
         url_map = app.url_map
         if not isinstance(url_map, UrlMap):
             return None  # rules could be added to it unnoticed
-        found = (url_map.router or url_map.compiled()).match(head.method, head.target)
-        if found is None:
-            return None
-        route, head.arguments = found
+        router = url_map.router or url_map.compiled()
+        routes = router.fixed.get(head.method)
+        route = None if routes is None else routes.get(head.target)
+        if route is not None:
+            head.arguments = {}
+        else:
+            found = router.match(head.method, head.target)
+            if found is None:
+                return None
+            route, head.arguments = found
         head.route = route
         return route
 
@@ -140,18 +148,24 @@ class FastPath:
 
     def handle(self, head: RequestHead) -> ResponseMessage | Suspended:
         """Answer a request that `match` found a route for, as `Flask.wsgi_app` would."""
-        if head.route.may_await and head.origin.run_coroutine is not None:
+        route: Route = head.route
+        if route.may_await and head.origin.run_coroutine is not None:
             return Suspended(self._steps(head)).advance(may_block=True)
         app = self.app
-        ctx = RequestContext.of_native(app, app.request_class.of_head(head))
+        ctx = RequestContext.of_native(app, head)
         error: BaseException | None = None
-        if appcontext_pushed.receivers or _cv_app.get(None) is not None or not opens_late(app.session_interface):
+        if (
+            appcontext_pushed.receivers
+            or _pushed_app.get(None) is not None
+            or _cv_request.get(None) is not None
+            or not opens_late(app.session_interface)
+        ):
             ctx.push()
         else:
-            ctx.push_quietly(head)
+            ctx.push_quietly()
         try:
             try:
-                return self._answer(ctx, head)
+                return self._answer(ctx, route, head)
             except Exception as e:
                 error = e
                 return self._message(app.handle_exception(e), head)
@@ -161,15 +175,14 @@ class FastPath:
         finally:
             if error is not None and app.should_ignore_error(error):
                 error = None
-            if self._tears_down(ctx, head.route):
+            if self._tears_down(ctx, route):
                 ctx.pop(error)
             else:
                 ctx.pop_quietly()
 
-    def _answer(self, ctx: RequestContext, head: RequestHead) -> ResponseMessage:
+    def _answer(self, ctx: RequestContext, route: Route, head: RequestHead) -> ResponseMessage:
         """Do what `Flask.full_dispatch_request` does."""
         app = self.app
-        route: Route = head.route
         if not app._got_first_request:
             app._got_first_request = True
         try:
@@ -184,7 +197,8 @@ class FastPath:
                 view = app.view_functions[route.endpoint]
                 if view is not route.view:
                     route.view, route.call = view, app.ensure_sync(view)
-                rv = route.call(**head.arguments)  # type: ignore[misc, arg-type]
+                arguments = head.arguments
+                rv = route.call(**arguments) if arguments else route.call()  # type: ignore[misc]
         except Exception as e:
             rv = app.handle_user_exception(e)
         if self._is_final(ctx, route):
@@ -197,24 +211,23 @@ class FastPath:
         """Whether nobody looks at a response between the view and the wire."""
         app = self.app
         return (
-            not (app.after_request_funcs and route.is_concerned_by(app.after_request_funcs))
-            and not request_finished.receivers
-            and ctx._after_request_functions is None
+            ctx._after_request_functions is None
             and ctx._opened_session is None
+            and not (app.after_request_funcs and route.is_concerned_by(app.after_request_funcs))
+            and not request_finished.receivers
             and (not app.config["SECRET_KEY"] or not ctx.may_be_permanent())
         )
 
     def _tears_down(self, ctx: RequestContext, route: Route) -> bool:
         """Whether anybody has to do with the end of a request."""
         app = self.app
-        return bool(
-            (app.teardown_request_funcs and route.is_concerned_by(app.teardown_request_funcs))
-            or app.teardown_appcontext_funcs
-            or request_tearing_down.receivers
-            or appcontext_tearing_down.receivers
-            or appcontext_popped.receivers
-            or _cv_request.get(None) is not ctx
-        )
+        if app.teardown_request_funcs and route.is_concerned_by(app.teardown_request_funcs):
+            return True
+        if app.teardown_appcontext_funcs or _cv_request.get(None) is not ctx:
+            return True
+        if request_tearing_down.receivers or appcontext_tearing_down.receivers or appcontext_popped.receivers:
+            return True
+        return _pushed_app.get(None) is not ctx._cv_tokens[-1][1]
 
     # -- requests with something `async def` ----------------------------------------------------------
     #
@@ -224,7 +237,7 @@ class FastPath:
     def _steps(self, head: RequestHead) -> Steps:
         """Do what `handle` does."""
         app = self.app
-        ctx = RequestContext.of_native(app, app.request_class.of_head(head))
+        ctx = RequestContext.of_native(app, head)
         error: BaseException | None = None
         ctx.push()
         try:
@@ -257,7 +270,10 @@ class FastPath:
                 request_started.send(app, _async_wrapper=app.ensure_sync)
             rv = yield from self._preprocess_in_steps(ctx)
             if rv is None:
-                rv = yield from _outcome_of(app.view_functions[route.endpoint], **head.arguments or {})
+                view = app.view_functions[route.endpoint]
+                if view is not route.view:
+                    route.view, route.call = view, app.ensure_sync(view)
+                rv = yield from _outcome_of(view, **head.arguments or {})
         except Exception as e:
             yield None
             rv = app.handle_user_exception(e)
@@ -317,7 +333,8 @@ class FastPath:
             rv, status = rv[0], _STATUS_OF_CONTENT[rv[1]]
             kind = type(rv)
         if kind is str:
-            return ResponseMessage(status, self._lines(Response.default_mimetype), rv.encode())
+            mimetype = Response.default_mimetype
+            return ResponseMessage(status, self._text_lines.get(mimetype) or self._lines(mimetype), rv.encode())
         if kind is dict or kind is list:
             provider = app.json
             if (
@@ -325,15 +342,15 @@ class FastPath:
                 and DefaultJSONProvider.response is _STOCK_JSON_RESPONSE
                 and "response" not in provider.__dict__
             ):
-                return ResponseMessage(status, self._lines(provider.mimetype), provider.dumps_bytes(rv))
+                mimetype = provider.mimetype
+                lines = self._text_lines.get(mimetype) or self._lines(mimetype)
+                return ResponseMessage(status, lines, provider.dumps_bytes(rv))
         return None
 
     def _lines(self, mimetype: str | None) -> bytes:
         """The field lines of a 200 response with content of a media type, as Response would give."""
-        lines = self._text_lines.get(mimetype)
-        if lines is None:
-            content_type = Response(b"", mimetype=mimetype).headers["Content-Type"]
-            lines = self._text_lines[mimetype] = encode_field_lines([f"Content-Type: {content_type}\r\n"])
+        content_type = Response(b"", mimetype=mimetype).headers["Content-Type"]
+        lines = self._text_lines[mimetype] = encode_field_lines([f"Content-Type: {content_type}\r\n"])
         return lines
 
     def _lines_of(self, name: str, value: str) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import copy_context
 from datetime import datetime
 from functools import cache, update_wrapper
-from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, Self, overload
+from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, Self, TypeVar, overload
 
 import werkzeug.utils
 from werkzeug.exceptions import abort as _werkzeug_abort
@@ -18,6 +18,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from .globals import _cv_app, _cv_request, current_app, request, request_ctx, session
 from .signals import message_flashed
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     from .ctx import AppContext, RequestContext
@@ -103,6 +105,26 @@ def _stream(
         finally:
             if hasattr(parts, "close"):
                 parts.close()
+
+
+def time_limit(seconds: float) -> Callable[[F], F]:
+    """Give a view its own limit under `demijohn serve`, instead of `--request-timeout`; 0 is none.
+
+    Decorate the function itself, below `route`. A view that has not begun its answer by then is given up: the client
+    gets 504, and what the view does later is dropped. A coroutine is cancelled.
+
+    Raises ValueError for what is no number of seconds.
+
+    .. versionadded:: 0.1.0
+    """
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"time_limit() takes a number of seconds, 0 or more, not {seconds!r}.")
+
+    def decorate(view: F) -> F:
+        view.time_limit_s = float(seconds)  # type: ignore[attr-defined]
+        return view
+
+    return decorate
 
 
 def make_response(*args: Any) -> Response:

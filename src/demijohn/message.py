@@ -6,6 +6,7 @@ Nothing here does I/O. `server/http1.py` makes a `RequestHead` out of bytes and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ Fields = list[tuple[bytes, bytes]]
 
 # RFC 9110 §5.6.2. `bytes.translate` with these as the characters to delete leaves what is not allowed.
 TOKEN_CHARS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port. No user information: RFC 9110 §4.2.4.
+AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 
 REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
@@ -43,7 +47,9 @@ class Origin:
 
     `client` and `server` are (address, port); for a Unix socket `client` is None and `server` is
     (path, None). `multithread` and `multiprocess` are PEP 3333's. `run_coroutine` runs a coroutine to its end on the
-    server's event loop while the calling thread waits; None from a server that has no loop.
+    server's event loop while the calling thread waits; None from a server that has no loop. `host` is what a trusted
+    proxy was asked for, instead of the Host field. `told` says what trusted proxies tell of one request; None when
+    the peer is none. `tls` says of a connection with TLS what the environ has of it.
     """
 
     scheme: str = "http"
@@ -52,6 +58,15 @@ class Origin:
     multithread: bool = True
     multiprocess: bool = False
     run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
+    host: bytes | None = None
+    told: Callable[[RequestHead], Origin] | None = None
+    tls: Callable[[], dict[str, str]] | None = None
+
+
+def origin_of(head: RequestHead) -> Origin:
+    """Return where a request comes from, trusted proxies believed."""
+    origin = head.origin
+    return origin if origin.told is None else origin.told(head)
 
 
 class RequestHead:
@@ -116,9 +131,11 @@ class ResponseMessage:
         or what an answer to HEAD or a 304 should declare.
     own_fields: which of `b"date"` and `b"server"` the application set itself, so the server leaves them out.
     close: called once when the content has been sent or given up; None when there is nothing to call.
+    context: the context variables with which the parts are made and `close` is called, in whatever thread; None while
+        they are those of the thread that called the application.
     """
 
-    __slots__ = ("close", "content", "content_length", "field_lines", "own_fields", "status")
+    __slots__ = ("close", "content", "content_length", "context", "field_lines", "own_fields", "status")
 
     def __init__(
         self,
@@ -135,6 +152,7 @@ class ResponseMessage:
         self.content_length = content_length
         self.own_fields = own_fields
         self.close = close
+        self.context: Context | None = None
 
 
 Steps = Generator[Coroutine[Any, Any, Any] | None, Any, ResponseMessage]
@@ -174,8 +192,13 @@ class Suspended:
                 self.coroutine = run(next, steps)
         except StopIteration as end:
             message: ResponseMessage = end.value
+            message.context = self.context
             return message
         return self
+
+    def close(self) -> None:
+        """Let the request end without an answer. Raises what the application lets propagate."""
+        self.context.run(self._steps.close)
 
 
 # RFC 9110 §7.6.1 and PEP 3333: an application has no say in these.

@@ -84,6 +84,11 @@ class Route:
         self.may_await = True
         self.wall_s = 0.0
 
+    @property
+    def limit_s(self) -> float | None:
+        """How long the view may take, in seconds, when it has a limit of its own; see `helpers.time_limit`."""
+        return getattr(self.view, "time_limit_s", None)
+
     def is_concerned_by(self, funcs: dict[str | None, list[Any]]) -> bool:
         """Whether a registry of hooks may have one for this route: the application's, or that of its blueprints."""
         return None in funcs or not funcs.keys().isdisjoint(self.blueprints)
@@ -178,7 +183,7 @@ class Router:
     """The rules of a map as they were when it was made."""
 
     def __init__(self, url_map: Map) -> None:
-        self._fixed: dict[str, dict[bytes, Route]] = {}
+        self.fixed: dict[str, dict[bytes, Route]] = {}
         self._trees: dict[str, _Node] = {}
         url_map.update()
         top = url_map._matcher._root.static.get(url_map.default_subdomain)
@@ -187,11 +192,11 @@ class Router:
         left = _endpoints_to_leave(url_map)
         for method in METHODS:
             self._trees[method] = tree = _compile(top, method, left)
-            self._fixed[method] = dict(_fixed_paths(tree, ()))
+            self.fixed[method] = dict(_fixed_paths(tree, ()))
 
     def match(self, method: str, target: bytes) -> tuple[Route, Arguments] | None:
         """Find the route of a request target in origin-form; None when the map has to be asked."""
-        routes = self._fixed.get(method)
+        routes = self.fixed.get(method)
         if routes is None:
             return None
         path = target.partition(b"?")[0] if b"?" in target else target

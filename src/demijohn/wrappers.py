@@ -15,6 +15,7 @@ from . import json
 from .environ import environ_of
 from .globals import _cv_app, current_app
 from .helpers import _split_blueprint_path
+from .message import origin_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -130,7 +131,7 @@ class Request(RequestBase):
         @lazy
         def scheme(self) -> str:
             if self._head is not None and "environ" not in self.__dict__:
-                return self._head.origin.scheme
+                return origin_of(self._head).scheme
             return self.environ.get("wsgi.url_scheme", "http")
 
         @lazy

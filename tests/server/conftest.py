@@ -42,7 +42,7 @@ class Server:
 
     def wait_until_ready(self, workers: int = 1) -> list[int]:
         """Return the process ids of the workers once all of them serve."""
-        listening = self.wait_for(r"Listening at: (?:http://([\d.]+):(\d+)|unix:(\S+))")
+        listening = self.wait_for(r"Listening at: (?:https?://([\d.]+):(\d+)|unix:(\S+))")
         self.address = listening[3] or (listening[1], int(listening[2]))
         return [self.wait_for_worker() for _ in range(workers)]
 
@@ -119,8 +119,7 @@ def serve(start: Callable[..., Any]) -> Callable[..., Server]:
     def start_server(target: str, *flags: str, bind: str = "127.0.0.1:0", cwd: Path = APPS, **environ: str) -> Server:
         # A module that a test writes anew within a second must not come from its old bytecode.
         environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-        address = ("-b", bind) if bind else ()
-        return Server(start("-m", "demijohn", "serve", *address, *flags, target, cwd=cwd, **environ))
+        return Server(start("-m", "demijohn", "serve", "-b", bind, *flags, target, cwd=cwd, **environ))
 
     return start_server
 

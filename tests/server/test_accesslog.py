@@ -125,7 +125,7 @@ def test_whatever_is_sent_the_line_stays_one_line_with_its_parts(
 @pytest.mark.parametrize(
     ("line_format", "sentence"),
     [
-        ("%(Q)s", r"%\(Q\)s is not known; there are h, l, u, "),
+        ("%(Z)s", r"%\(Z\)s is not known; there are h, l, u, "),
         ("%({x y}i)s", "is not known"),
         ("%(h)d", r"%\(h\)d wants a number, and h is text: write %\(h\)s"),
         ("%(h)", r"what follows the % in '%\(h\)' is no atom; a % itself is %%"),

@@ -192,10 +192,14 @@ class Serving:
 class Slot:
     requests = 0
     beats = 0
+    timeouts = 0
 
     def beat(self, activity: Activity) -> None:
         self.beats += 1
         self.activity = activity
+
+    def timed_out(self) -> None:
+        self.timeouts += 1
 
 
 @pytest.fixture(params=[EpollPoller, PollPoller])

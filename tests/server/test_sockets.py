@@ -69,7 +69,7 @@ def test_a_listener_tells_where_it_can_be_reached(tmp_path: Path) -> None:
     for address, family in (("127.0.0.1:0", socket.AF_INET), (f"unix:{tmp_path}/socket", socket.AF_UNIX)):
         listener = open_listener(address, Settings(backlog=1))
         try:
-            where = listener.url.removeprefix("unix:").removeprefix("http://127.0.0.1:")
+            where = listener.url().removeprefix("unix:").removeprefix("http://127.0.0.1:")
             with socket.socket(family) as client:
                 client.connect(where if family == socket.AF_UNIX else ("127.0.0.1", int(where)))
         finally:
@@ -89,7 +89,7 @@ def has_ipv6() -> bool:
 def test_ipv6_is_written_in_brackets() -> None:
     listener = open_listener("[::1]:0", Settings(backlog=1))
     try:
-        assert listener.url.startswith("http://[::1]:")
+        assert listener.url().startswith("http://[::1]:")
     finally:
         listener.close()
 

@@ -33,10 +33,13 @@ _IGNORED = """\
 **/node_modules
 # Databases and uploads of development
 instance
-# What describes images
+# What describes images and where they run
 Dockerfile*
 .dockerignore
 compose*.yaml
+kubernetes.yaml
+*.service
+*.nginx.conf
 *.tar
 """
 

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .browse import JSONRPCBrowse as JSONRPCBrowse
+    from .client import AsyncClient as AsyncClient
+    from .client import Client as Client
+    from .client import RemoteError as RemoteError
+    from .client import TransportError as TransportError
     from .endpoint import JSONRPC as JSONRPC
     from .endpoint import JSONRPCBlueprint as JSONRPCBlueprint
     from .endpoint import JSONRPCView as JSONRPCView
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from .site import JSONRPCSite as JSONRPCSite
 
 _MODULES = {
+    "AsyncClient": "client",
+    "Client": "client",
     "JSONRPC": "endpoint",
     "JSONRPCBlueprint": "endpoint",
     "JSONRPCBrowse": "browse",
@@ -33,7 +39,9 @@ _MODULES = {
     "MethodNotFoundError": "protocol",
     "Orient": "frames",
     "ParseError": "protocol",
+    "RemoteError": "client",
     "ServerError": "protocol",
+    "TransportError": "client",
 }
 __all__ = list(_MODULES)
 

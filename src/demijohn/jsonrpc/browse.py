@@ -16,7 +16,7 @@ from ..helpers import send_from_directory
 from ..json import jsonify
 from ..templating import render_template
 from ..wrappers import Response
-from .openrpc import document
+from .openrpc import document, title_of
 
 if TYPE_CHECKING:
     from .site import JSONRPCSite
@@ -55,7 +55,7 @@ class JSONRPCBrowse:
 
     def init_app(self, app: Flask) -> None:
         """Put the page, its files and its data into an application."""
-        self.title = app.config.get("FLASK_JSONRPC_BROWSE_TITLE", f"{app.name} JSON-RPC")
+        self.title = title_of(app)
         self.name = urn("browse", app.name, self.url_prefix)
         pages = Blueprint(
             self.name,

@@ -243,6 +243,7 @@ class JSONRPC(Registrar):
         site = registrar.get_jsonrpc_site()
         site.set_path(path)
         site.set_base_url(base_url)
+        app.extensions.setdefault("demijohn.jsonrpc", []).append(site)
         site.batch_limit = app.config.get("JSONRPC_BATCH_LIMIT", site.batch_limit)
         view_class = registrar.get_jsonrpc_site_api()
         if view_class is JSONRPCView:

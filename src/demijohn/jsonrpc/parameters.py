@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from .converting import Describe, Hint, Schema, convert_at, converter
+from .schemas import default_of
 
 MissingHint = inspect.Parameter.empty
 Compile = t.Callable[[Hint], Hint]
@@ -45,6 +46,11 @@ class Parameter:
         self.default = parameter.default
         self.is_required = parameter.default is inspect.Parameter.empty
         self.is_keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+
+    def schema(self, describe: Describe) -> Schema:
+        """Return its JSON Schema, with its default."""
+        schema = describe(self.type)
+        return schema if self.is_required else schema | default_of(self.default)
 
     def field(self, index: int) -> tuple[str, Hint] | tuple[str, Hint, t.Any]:
         # Not by its own name: that may be `self`, a keyword or a name that Struct keeps for itself.
@@ -136,7 +142,7 @@ class Parameters:
     def schema(self, describe: Describe, title: str) -> Schema:
         """Return the JSON Schema of params by name."""
         schema: Schema = {"title": title, "type": "object"}
-        schema["properties"] = {parameter.name: describe(parameter.type) for parameter in self.named}
+        schema["properties"] = {parameter.name: parameter.schema(describe) for parameter in self.named}
         schema["required"] = [parameter.name for parameter in self.named if parameter.is_required]
         if self.more_names is MissingHint:
             schema["additionalProperties"] = False

@@ -8,6 +8,7 @@ import typing as t
 import msgspec
 
 from .converting import Converted, Hint, Schema
+from .encoding import Unserializable, encode
 
 _ROOT: t.Final = "#/components/schemas/"
 
@@ -61,6 +62,25 @@ class _Describer:
     def free_name(self, name: str) -> str:
         names = (f"{name}_{number}" if number > 1 else name for number in range(1, len(self.components) + 2))
         return next(name for name in names if name not in self.components)
+
+
+def default_of(value: t.Any) -> Schema:
+    """Return the member that tells the default of a parameter; none for what is made anew each time, or no JSON."""
+    # What stands in a signature for `field(default_factory=...)` of dataclasses and attrs.
+    if type(value).__name__ in ("_HAS_DEFAULT_FACTORY_CLASS", "_Nothing", "Factory"):
+        return {}
+    try:
+        return {"default": plain(value)}
+    except Unserializable:
+        return {}
+
+
+def plain(value: t.Any) -> t.Any:
+    """Return what a client gets of `value`.
+
+    Raises Unserializable.
+    """
+    return msgspec.json.decode(encode(value))
 
 
 def _resolved(schema: t.Any, names: dict[str, str]) -> t.Any:

@@ -17,7 +17,7 @@ from ..globals import _cv_app, _cv_request, current_app, request
 from ..json.provider import DefaultJSONProvider
 from ..signals import got_request_exception
 from ..typing import HeadersValue
-from . import describe, encoding, protocol
+from . import describe, encoding, openrpc, protocol
 from .protocol import (
     ABSENT,
     Call,
@@ -72,6 +72,11 @@ class JSONRPCSite:
             return describe.Descriptor(self).service()
 
         return rpc_describe
+
+    def discover(self) -> dict[str, Any]:
+        """Return the OpenRPC document of the methods: what `rpc.discover` answers where no method has that name."""
+        url = self.base_url or f"{request.root_url.rstrip('/')}{self.path or '/'}"
+        return openrpc.document(self.methods, openrpc.title_of(_current_application()), self.version, url)
 
     # -- registration ---------------------------------------------------------------------------
 
@@ -143,6 +148,8 @@ class JSONRPCSite:
     def dispatch(self, call: Call) -> Answer:
         """Run the method that is called; what goes wrong is raised."""
         method = self.methods.get(call.method)
+        if method is None and call.method == openrpc.DISCOVER_METHOD_NAME:
+            method = Method(call.method, self.discover, validate=False)
         if method is None:
             raise MethodNotFoundError(data={"message": f"Method not found: {call.method}"})
         if call.id is ABSENT and not method.notification:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 
 from ..environ import environ_of, split_target
-from ..message import RequestHead, ResponseMessage
+from ..message import RequestHead, ResponseMessage, origin_of
+from .proxy import queued_s
 
 
 @dataclass(slots=True)
@@ -51,8 +52,13 @@ def escaped(value: bytes) -> str:
 
 
 def _peer(answered: Answered) -> str | None:
-    client = answered.head.origin.client
+    client = origin_of(answered.head).client
     return client[0] if client else None
+
+
+def _queued_s(answered: Answered) -> float | None:
+    waited_s = queued_s(answered.head, time.time() - answered.wall_s)
+    return None if waited_s is None else round(waited_s, 6)
 
 
 def _user(answered: Answered) -> bytes | None:
@@ -163,6 +169,7 @@ ATOMS: dict[str, Atom] = {
     "M": lambda answered: int(answered.wall_s * 1e3),
     "D": lambda answered: int(answered.wall_s * 1e6),
     "L": lambda answered: f"{answered.wall_s:.6f}",
+    "Q": _queued_s,
     "p": lambda answered: f"<{os.getpid()}>",
     "X": lambda answered: None if answered.is_complete else "X",
 }

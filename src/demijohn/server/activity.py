@@ -6,7 +6,10 @@ import json
 import os
 import sys
 import threading
+import traceback
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from itertools import dropwhile
 from types import FrameType
 from typing import Any
 
@@ -14,6 +17,7 @@ from ..message import RequestHead
 from .slots import Slot
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_SERVER = os.path.dirname(os.path.abspath(__file__))
 _LIBRARIES = (sys.prefix, sys.base_prefix, "<frozen ")
 _LONGEST_TARGET = 200
 
@@ -61,6 +65,26 @@ def _described(task: Task, frames: dict[int, FrameType]) -> dict[str, Any]:
         "thread": thread.name if thread is not None else None,
         "at": _place(frames.get(thread.ident or 0)) if thread is not None else None,
     }
+
+
+def stack_of(thread: threading.Thread | None) -> str:
+    """Return the stack of a thread, the innermost call last, from the application's first call on."""
+    frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
+    calls = list(traceback.extract_stack(frame)) if frame is not None else []
+    ours = [number for number, call in enumerate(calls) if call.filename.startswith(_SERVER)]
+    calls = calls[ours[-1] + 1 :] if ours else calls
+    theirs = dropwhile(lambda call: call.filename.startswith(_PACKAGE), calls)
+    return "".join(traceback.format_list(list(theirs))).rstrip()
+
+
+def place_of(coroutine: Coroutine[Any, Any, Any]) -> str:
+    """Return the stack of what a coroutine awaits, the innermost last."""
+    lines = []
+    awaited: Any = coroutine
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        lines += traceback.format_list(traceback.extract_stack(frame, limit=1))
+        awaited = awaited.cr_await
+    return "".join(lines).rstrip()
 
 
 def _place(frame: FrameType | None) -> str | None:

@@ -49,6 +49,11 @@ class EventLoop:
             self._is_told = True
             loop.call_soon_threadsafe(self._take, loop)
 
+    def cancel(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """End what was started, as `asyncio.Task.cancel` does; may be called in any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel, coroutine)
+
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Wait for a coroutine and return what it returns, or raise what it raises.
 
@@ -151,6 +156,11 @@ class EventLoop:
             self._tasks.add(task)
             # In the loop's own context: `done` may enter the task's again.
             task.add_done_callback(partial(self._ended, done))
+
+    def _cancel(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        for task in self._tasks:
+            if task.get_coro() is coroutine:
+                task.cancel()
 
     def _ended(self, done: Done, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

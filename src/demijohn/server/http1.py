@@ -16,7 +16,17 @@ from typing import BinaryIO, Protocol, cast
 import httptools
 
 from ..environ import split_target
-from ..message import REASONS, TOKEN_CHARS, BadResponse, Fields, Origin, ProtocolError, RequestHead, ResponseMessage
+from ..message import (
+    AUTHORITY,
+    REASONS,
+    TOKEN_CHARS,
+    BadResponse,
+    Fields,
+    Origin,
+    ProtocolError,
+    RequestHead,
+    ResponseMessage,
+)
 
 
 class Limits(Protocol):
@@ -49,8 +59,6 @@ _METHODS = {name.encode(): name for name in (
 _HTTP_10, _HTTP_11 = (1, 0), (1, 1)
 _VERSIONS = {"1.1": _HTTP_11, "1.0": _HTTP_10}
 
-# RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port. No user information: RFC 9110 §4.2.4.
-_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 # What a request line may be to be read without llhttp (see `_remember_fields`): RFC 3986 §3.3, §3.4, and nothing more.
 _PLAIN_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)")
 _END_OF_HEAD = b"\r\n\r\n"
@@ -493,7 +501,7 @@ class Connection:
             if name == b"host":
                 hosts += 1
                 if value != self._host:
-                    if not _AUTHORITY.fullmatch(value):
+                    if not AUTHORITY.fullmatch(value):
                         raise self._reject(400, "The Host field is malformed.")
                     self._host = value
             elif name == b"connection":
@@ -559,7 +567,7 @@ class Connection:
         if not target.lower().startswith((b"http://", b"https://")):
             raise self._reject(400, "The request target is neither a path nor an http URL.")
         authority = split_target(target)[0]
-        if not authority or not _AUTHORITY.fullmatch(authority) or authority.startswith(b":"):
+        if not authority or not AUTHORITY.fullmatch(authority) or authority.startswith(b":"):
             raise self._reject(400, "The request target has no valid host.")
 
     def on_chunk_header(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +21,14 @@ class Kind:
     """A kind of value: how help texts call it, and how text becomes one.
 
     `parse` takes text or a value that has the type already; it raises ValueError with what the value must be.
+    `alone` is what a flag without a value means, where it may have none. With `is_list`, a text may hold several,
+    with commas.
     """
 
     metavar: str
     parse: Callable[[Any], Any]
+    alone: str | None = None
+    is_list: bool = False
 
 
 def whole(minimum: int) -> Kind:
@@ -99,6 +104,14 @@ def _parse_path(value: Any) -> str:
     return value
 
 
+def _parse_path_seconds(value: Any) -> tuple[str, float]:
+    path, _, written = value if isinstance(value, tuple) else str(value).rpartition("=")
+    try:
+        return _parse_path(path), float(seconds().parse(written))
+    except ValueError:
+        raise ValueError("must be PATH=SECONDS, such as /reports=120") from None
+
+
 def _parse_assignment(value: Any) -> str:
     if not isinstance(value, str) or value.find("=") < 1:
         raise ValueError("must be NAME=VALUE")
@@ -137,6 +150,33 @@ def _parse_group(value: Any) -> int:
         raise ValueError("must be a group of this machine, or the number of one") from None
 
 
+def _parse_network(value: Any) -> str:
+    try:
+        if value != "*":
+            ipaddress.ip_network(value, strict=False)
+        return str(value)
+    except ValueError:
+        raise ValueError("must be an address, a network such as 10.0.0.0/8, or *") from None
+
+
+def _parse_proxy_protocol(value: Any) -> str:
+    modes = {"false": "off", "none": "off", "true": "auto"} | {mode: mode for mode in ("off", "auto", "v1", "v2")}
+    try:
+        return modes[str(value).lower()]  # gunicorn's files may say True or False
+    except KeyError:
+        raise ValueError("must be one of off, v1, v2, auto") from None
+
+
+def _parse_client_certificates(value: Any) -> str:
+    names = ("none", "optional", "required")
+    if isinstance(value, int) and 0 <= value < len(names):  # the constants of the ssl module too
+        return names[value]
+    try:
+        return dict(zip("012", names, strict=True)).get(value) or names[names.index(value.lower())]
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"must be one of {', '.join(names)}") from None
+
+
 BYTES = Kind("BYTES", _parse_bytes)
 LIMIT = Kind("BYTES", _parse_limit)
 SWITCH = Kind("", _parse_switch)
@@ -144,7 +184,11 @@ MASK = Kind("INT", _parse_mask)
 USER = Kind("USER", _parse_user)
 GROUP = Kind("GROUP", _parse_group)
 PATH = Kind("PATH", _parse_path)
+PATH_SECONDS = Kind("PATH=SECONDS", _parse_path_seconds)
 ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
+NETWORK = Kind("NETWORKS", _parse_network, is_list=True)
+PROXY_PROTOCOL = Kind("MODE", _parse_proxy_protocol, alone="auto")
+CLIENT_CERTIFICATES = Kind("WHETHER", _parse_client_certificates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +248,10 @@ class Flag:
             given_each = [given]
         elif isinstance(given, str):
             given_each = [part.strip() for part in given.split(",")]
+        elif isinstance(given, Mapping):
+            given_each = [f"{name}={value}" for name, value in given.items()]
+        elif self.kind.is_list:
+            given_each = [part.strip() for text in given for part in str(text).split(",")]
         else:
             given_each = list(given)
         parsed = []

@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..message import RequestHead
 from ..typing import Route
@@ -37,11 +37,12 @@ class Member:
     """One thread of a team.
 
     since: `monotonic()` when it entered the view it is in; 0.0 outside of views.
-    head, route: the request it works on, or worked on last, and where that went.
+    head, route, connection: the request it works on, or worked on last, where that went, and whence it came.
     answered: how many requests it has answered.
+    claimed: whether somebody is about to do without it, see `Team.abandon`; `abandoned`: whether that is done.
     """
 
-    __slots__ = ("_wake", "answered", "head", "route", "since", "thread")
+    __slots__ = ("_wake", "abandoned", "answered", "claimed", "connection", "head", "route", "since", "thread")
 
     def __init__(self) -> None:
         self._wake = threading.Lock()
@@ -49,7 +50,9 @@ class Member:
         self.since = 0.0
         self.head: RequestHead | None = None
         self.route: Route | None = None
+        self.connection: Any = None
         self.answered = 0
+        self.claimed = self.abandoned = False
         self.thread: threading.Thread | None = None
 
     def queued_s(self) -> float:
@@ -87,6 +90,7 @@ class Team(Generic[Job]):
         self._resting: list[Member] = []
         self._jobs: deque[Job] = deque()
         self._stopped = False
+        self._started = 0  # threads, ever
         # Between the leader and the watch, see `watch`.
         self._polling: Member | None = None
         self._watch_sleeps = False
@@ -160,7 +164,7 @@ class Team(Generic[Job]):
             return None
         member = Member()
         member.thread = threading.Thread(
-            target=self._live, args=(member,), name=f"demijohn-{len(self.members)}", daemon=True
+            target=self._live, args=(member,), name=f"demijohn-{self._started}", daemon=True
         )
         try:
             member.thread.start()  # it waits for the lock before it looks who leads
@@ -170,6 +174,7 @@ class Team(Generic[Job]):
             log.error("Cannot start another thread, so %d have to do: %s", len(self.members), error)
             self._size = len(self.members)
             return None
+        self._started += 1
         self.members.append(member)
         return member
 
@@ -179,7 +184,7 @@ class Team(Generic[Job]):
             if self.leader is member:
                 self._lead(member)
             with self._lock:
-                if self._stopped:
+                if self._stopped or member.abandoned:
                     return
                 if self.leader is None:
                     self.leader = member
@@ -193,6 +198,35 @@ class Team(Generic[Job]):
                 self._work(member, job)
             else:
                 member.wait()
+
+    # -- doing without one -------------------------------------------------------------------------
+
+    def abandon(self, member: Member, since: float, is_silent: Callable[[], bool]) -> bool:
+        """Do without a thread that has been inside a view since `since`, and have another take its place.
+
+        False when it has come out, or has begun to answer (`is_silent` says that it has not): then it stays. A thread
+        that comes out writes `since` before it looks whether it is `claimed`; here that is written first, and then
+        looked at `since`. Whoever comes second sees the other, and `was_abandoned` waits for the outcome.
+        """
+        with self._lock:
+            member.claimed = True
+            member.abandoned = member.since == since and is_silent()
+            if not member.abandoned:
+                member.claimed = False
+                return False
+            self.members.remove(member)
+            if self.leader is member:
+                self.leader = None
+            if self.leader is None:
+                self._appoint()
+            elif self._jobs and not self._resting:
+                self._new_member()
+            return True
+
+    def was_abandoned(self, member: Member) -> bool:
+        """Whether a member that was `claimed` has been given up: then it has no part in anything any more."""
+        with self._lock:
+            return member.abandoned
 
     # -- the watch ---------------------------------------------------------------------------------
 

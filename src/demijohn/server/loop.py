@@ -22,7 +22,9 @@ Who may touch what, without a lock around each request:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import errno
 import io
 import logging
@@ -38,18 +40,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from ..environ import FileWrapper
 from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
-from .activity import Activity, Task
+from .activity import Activity, Task, place_of, stack_of
 from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
 from .leadership import Member, Team
+from .limits import TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
+from .proxy import Entrance, PreambleReader
 from .settings import Settings
 from .wsgi import internal_error
+
+if TYPE_CHECKING:
+    from .tls import TLS, TLSSocket
 
 log = logging.getLogger("demijohn.server")
 
@@ -79,8 +86,12 @@ _SHED_IDLE_S = 1.0
 # How often signs of life are given: while there are requests, and while there are none.
 _BEAT_S = 0.25
 _IDLE_BEAT_S = 1.0
+# A watch that has not looked for this long was not running, and neither was anything else.
+_PAUSE_S = 3.0
 # After a fault that may come again at once, so that the log is not all there is.
 _FAULT_PAUSE_S = 0.1
+
+_OVER_LIMIT = "The server could not answer the request in time."
 
 OnRequest = Callable[[RequestHead, ResponseMessage, int, float, bool], object]
 """Called with each request, its answer, the bytes of content sent, the seconds it took, and whether all went out."""
@@ -93,6 +104,9 @@ class Heartbeat(Protocol):
 
     def beat(self, activity: Activity) -> None: ...
 
+    def timed_out(self) -> None:
+        """Note that a request has been ended by its limit."""
+
 
 # What a connection waits for.
 _IDLE = 0  # a request
@@ -100,6 +114,7 @@ _HEAD = 1  # the rest of a head
 _CONTENT = 2  # the rest of its content
 _SENDING = 3  # the peer to read its answer
 _LINGERING = 4  # the peer to close
+_PREAMBLE = 5  # what a proxy says first
 
 
 class _Client:
@@ -111,6 +126,7 @@ class _Client:
     unsent: bytes the socket did not take yet.
     answer: the answer they belong to.
     lingers: whether the peer may be sending, so that closing at once could cost it the answer.
+    preamble: what a proxy says first, until that is read.
     """
 
     __slots__ = (
@@ -122,6 +138,7 @@ class _Client:
         "http",
         "lingers",
         "origin",
+        "preamble",
         "since",
         "sock",
         "state",
@@ -141,6 +158,7 @@ class _Client:
         self.unsent: memoryview | None = None
         self.answer: _Answer | None = None
         self.lingers = False
+        self.preamble: PreambleReader | None = None
 
 
 class _Answer:
@@ -163,15 +181,17 @@ class _Waiting:
     """A request that waits for a coroutine, or, once that has come to its end, for a thread to go on in.
 
     answer: how to go on, or the answer there is already.
+    is_late: whether it is over its limit, and its coroutine was cancelled.
     """
 
-    __slots__ = ("answer", "begun", "head", "route")
+    __slots__ = ("answer", "begun", "head", "is_late", "route")
 
     def __init__(self, head: RequestHead, route: Route, begun: float, answer: Suspended) -> None:
         self.head = head
         self.route = route
         self.begun = begun
         self.answer: Suspended | ResponseMessage = answer
+        self.is_late = False
 
 
 class _Truncated(Exception):
@@ -194,14 +214,27 @@ class Engine:
         on_request: OnRequest | None = None,
         slot: Heartbeat | None = None,
         poller: Poller | None = None,
+        tls: TLS | None = None,
+        on_worn: Callable[[], object] | None = None,
     ) -> None:
-        """Draining closes the listeners, in this process. `slot` is where to show signs of life."""
+        """Draining closes the listeners, in this process. `slot` is where to show signs of life.
+
+        `on_worn` is called when as many threads are lost to requests over their limit as there are for views; it
+        should see to a successor and have this engine drain.
+        """
         self._settings = settings
         self._match = gateway.match
         self._refuses = gateway.refuses
         self._handle = gateway.handle
         self._on_request = on_request
         self._slot = slot
+        self._tls = tls
+        self._entrance = Entrance(settings)
+        self._on_worn = on_worn or self.drain
+        self._limits = TimeLimits(settings)
+        self._look_at_limits_at = 0.0
+        self._looked_at = self._awake_since = monotonic()
+        self._lost: list[Member] = []  # inside views that went over their limit
         self._listeners = {listener.fileno(): listener for listener in listeners}
         # One thread more than asked for: it polls while all the others are inside slow views.
         self._team: Team[Job] = Team(settings.threads + 1, self._lead, self._work)
@@ -251,13 +284,18 @@ class Engine:
         now = monotonic()
         while not self._finished:
             until_given_up = _IDLE_BEAT_S if self._drain_deadline is None else max(0.0, self._drain_deadline - now)
-            self._team.watch(min(_IDLE_BEAT_S, until_given_up))
+            until_over_limit = max(0.0, self._look_at_limits_at - now)
+            self._team.watch(min(_IDLE_BEAT_S, until_given_up, until_over_limit))
             now = monotonic()
+            if now >= self._look_at_limits_at:
+                self._end_overdue(now)
             if now >= beat_at:
                 beat_at = now + _BEAT_S
                 self._heads.set_time(time.time())  # the leader does it too, but there may be none for a while
                 self._show_life()
                 self._loop.watch(now)
+                if self._tls is not None:
+                    self._tls.renew()
             if self._drain_deadline is not None and now >= self._drain_deadline:
                 self._give_up()
         self._show_life()
@@ -311,6 +349,95 @@ class Engine:
         ]
         tasks += [Task(waiting.head, waiting.begun, None) for waiting in list(self._waiting)]
         return Activity(len(self._clients), self._settings.threads, tasks)
+
+    # -- requests over their limit -------------------------------------------------------------------
+
+    def _end_overdue(self, now: float) -> None:
+        """End each request whose view has had its time."""
+        if now - self._looked_at > _PAUSE_S:
+            self._awake_since = now  # this process was itself stopped, and so were its views
+        self._looked_at = now
+        # What begins later is not over the shortest of the limits before that.
+        look_again_at = now + min(_IDLE_BEAT_S, self._limits.shortest_s)
+        for member in list(self._team.members):
+            since, head, route = member.since, member.head, member.route
+            if since and head is not None:
+                limit_s = self._limits.limit_s(head, route)
+                over_at = max(since, self._awake_since) + limit_s
+                if over_at <= now:
+                    self._end_stuck(member, since, head, limit_s)
+                elif over_at < look_again_at:
+                    look_again_at = over_at
+        for waiting in list(self._waiting):
+            limit_s = self._limits.limit_s(waiting.head, waiting.route)
+            over_at = max(waiting.begun, self._awake_since) + limit_s
+            if over_at > now:
+                look_again_at = min(look_again_at, over_at)
+            elif not waiting.is_late:
+                self._cancel(waiting, now, limit_s)
+        self._look_at_limits_at = look_again_at
+
+    def _end_stuck(self, member: Member, since: float, head: RequestHead, limit_s: float) -> None:
+        """Answer for a view that does not come back, and do without its thread. What it answers later is dropped."""
+        client: _Client = member.connection
+        if not self._team.abandon(member, since, lambda: client.answer is None):
+            return
+        wall_s = monotonic() - since
+        tasks = self._activity().tasks
+        log.error(
+            "Request timed out: %s %s has been running for %.1f s in %s, its limit is %g s. It is answered 504, and "
+            "another thread takes the place of its own, which is left to itself in the stack below; %s",
+            head.method,
+            head.target.partition(b"?")[0].decode("latin-1"),
+            wall_s,
+            member.thread.name if member.thread else "?",
+            limit_s,
+            f"{len(tasks)} more are in hand\n{stack_of(member.thread)}",
+        )
+        if self._slot is not None:
+            self._slot.timed_out()
+        error = ProtocolError(504, _OVER_LIMIT)
+        if self._on_request is not None:
+            message = plain_answer(error.status, error.detail)
+            self._report(head, message, message.content_length or 0, wall_s)
+        self._answer_with(client, error)
+        self._lost = [lost for lost in (*self._lost, member) if lost.thread is not None and lost.thread.is_alive()]
+        if len(self._lost) >= self._settings.threads and not self._drain_asked:
+            log.error("As many threads are lost to such requests as there are for views, so the worker is replaced")
+            self._on_worn()
+
+    def _cancel(self, waiting: _Waiting, now: float, limit_s: float) -> None:
+        """End a request that awaits for too long. `_advance` gives the answer to what the coroutine makes of it."""
+        suspended = waiting.answer
+        coroutine = suspended.coroutine if isinstance(suspended, Suspended) else None
+        if coroutine is None:
+            return  # it is about to be gone on with
+        waiting.is_late = True
+        log.error(
+            "Request timed out: %s %s has been awaiting for %.1f s, its limit is %g s. It is cancelled in\n%s",
+            waiting.head.method,
+            waiting.head.target.partition(b"?")[0].decode("latin-1"),
+            now - waiting.begun,
+            limit_s,
+            place_of(coroutine),
+        )
+        if self._slot is not None:
+            self._slot.timed_out()
+        self._loop.cancel(coroutine)
+
+    def _drops(self, member: Member, head: RequestHead, message: ResponseMessage | Suspended) -> bool:
+        """Whether a thread comes out of its view too late; then what it brings is dropped."""
+        if not self._team.was_abandoned(member):
+            return False
+        log.info("The late answer to %s %s is dropped", head.method, head.target.partition(b"?")[0].decode("latin-1"))
+        if isinstance(message, Suspended):
+            try:
+                message.close()
+            except BaseException:  # of the application, as in `handle`
+                log.exception("The application failed while its late answer was dropped")
+            message = _late_answer()
+        self._close_content(head, message)
+        return True
 
     def _give_up(self) -> None:
         for member in list(self._team.members):
@@ -376,8 +503,10 @@ class Engine:
                     self._receive(member, client)
                 elif client.state == _SENDING:
                     self._resume(member, client)
-                else:
+                elif client.state == _LINGERING:
                     self._linger_on(client)
+                else:
+                    self._read_preamble(client)
             except Exception:
                 self._failed(member, client)
 
@@ -458,11 +587,15 @@ class Engine:
         """Give up an owned connection, to wait for what its state says."""
         self._idle[client.fd] = client
         if client.disarmed:
-            with self._lock:
-                # It may have been taken, and even closed, by another thread in the meantime.
-                if client.disarmed and self._clients.get(client.fd) is client:
-                    client.disarmed = False
-                    self._poller.register(client.fd, client.events)
+            self._arm_again(client)
+
+    def _arm_again(self, client: _Client) -> None:
+        """Listen again for a connection that was released."""
+        with self._lock:
+            # It may have been taken, and even closed, by another thread in the meantime.
+            if client.disarmed and self._clients.get(client.fd) is client:
+                client.disarmed = False
+                self._poller.register(client.fd, client.events)
 
     def _disarm(self, fd: int) -> None:
         """Stop listening for a connection that is owned by a thread, until it is released."""
@@ -564,13 +697,64 @@ class Engine:
             origin = Origin(client=address[:2], server=name[:2])
         origin.multiprocess = self._settings.workers > 1
         origin.run_coroutine = self._loop.run
+        preamble = self._entrance.preamble(origin)
+        if self._tls is not None and preamble is None:
+            try:
+                sock = self._secure(sock, origin)
+            except OSError:  # the peer is gone already
+                sock.close()
+                return
         now = monotonic()
         http = Connection(self._settings, origin, self._heads, tempfile.TemporaryFile)
         client = _Client(sock, origin, http, now, now + self._settings.head_timeout_s)
+        if preamble is not None:
+            client.state = _PREAMBLE
+            client.preamble = preamble
         # In this order: an event finds the connection in both.
         self._clients[client.fd] = client
         self._idle[client.fd] = client
         self._poller.register(client.fd, READ)
+
+    def _secure(self, sock: socket.socket, origin: Origin) -> socket.socket:
+        """Return the socket with TLS on it; the handshake comes with the first bytes."""
+        assert self._tls is not None
+        secured = self._tls.wrap(sock)
+        origin.scheme = "https"
+        origin.tls = secured.environ
+        return secured
+
+    def _read_preamble(self, client: _Client) -> None:
+        """Take what the PROXY protocol says off a connection, and not a byte more."""
+        preamble = client.preamble
+        assert preamble is not None
+        try:
+            seen = client.sock.recv(_RECEIVE_BYTES, socket.MSG_PEEK)
+            taken = preamble.receive_data(seen)
+            if taken:
+                client.sock.recv(taken)
+            if not seen:
+                self._close(client)
+            elif not preamble.done:
+                self._release(client)
+            else:
+                self._enter(client, preamble)
+        except BlockingIOError:
+            self._release(client)
+        except OSError:
+            self._close(client)
+        except ProtocolError as error:
+            self._refuse(client, error)
+
+    def _enter(self, client: _Client, preamble: PreambleReader) -> None:
+        """Let a connection begin whose preamble is read."""
+        client.preamble = None
+        self._entrance.believe(client.origin, preamble.told)
+        if self._tls is not None:
+            client.sock = self._secure(client.sock, client.origin)
+        client.state = _IDLE
+        if preamble.unread:
+            client.http.receive_data(preamble.unread)
+        self._release(client)
 
     def _begin_drain(self) -> None:
         """Let every answer be the last of its connection, after the last connection there is was accepted."""
@@ -709,7 +893,10 @@ class Engine:
         elif http.in_message:
             self._await_rest(member, client)
         elif client.events == READ:
-            self._release(client)  # deadline and state are set with the answer
+            # As `_release` does; deadline and state are set with the answer.
+            self._idle[client.fd] = client
+            if client.disarmed:
+                self._arm_again(client)
         else:
             self._wait_for(client, _IDLE, READ, client.deadline)
 
@@ -732,11 +919,15 @@ class Engine:
             log.info("Refused a request of %s: %s", _peer(client), error)
         else:
             log.error("Could not take a request of %s: %s", _peer(client), error.__cause__)
-        client.lingers = True
         if self._on_request is not None:
             message = plain_answer(error.status, error.detail)
             wall_s = 0.0 if client.state == _IDLE else monotonic() - client.since
             self._report(client.http.refused_head(), message, message.content_length or 0, wall_s)
+        self._answer_with(client, error)
+
+    def _answer_with(self, client: _Client, error: ProtocolError) -> None:
+        """Let an error be the last answer of an owned connection."""
+        client.lingers = True
         answer = client.http.respond_to_error(error)
         with contextlib.suppress(OSError):
             # Not finished when the socket does not take it at once: the peer broke a rule and does not read either.
@@ -748,17 +939,21 @@ class Engine:
     ) -> bool:
         """Answer one request, or go on with it. False when the connection is not the caller's any more."""
         http = client.http
+        member.connection = client
         member.head = head
         member.route = route
         member.since = begun = monotonic()
         message = self._handle(head) if waiting is None else _advance(waiting, may_block=True)
+        member.since = 0.0
+        if member.claimed and self._drops(member, head, message):
+            return False
         if isinstance(message, Suspended):
-            self._suspend(member, client, waiting or _Waiting(head, route, begun, message), message)
+            self._suspend(client, waiting or _Waiting(head, route, begun, message), message, monotonic() - begun)
             return False
         asked = begun if waiting is None else waiting.begun
         content = message.content
         if type(content) is not bytes or message.close is not None:
-            return self._begin_answer(member, client, _Answer(head, message, route, asked))
+            return self._begin_answer(member, client, _Answer(head, message, route, asked), begun)
         try:
             data = http.respond(head, message)
         except BadResponse as error:
@@ -769,14 +964,14 @@ class Engine:
         except BlockingIOError:
             sent = 0
         except OSError:
-            member.since = 0.0
             client.answer = _Answer(head, message, route, asked)
             self._close(client)  # the peer is gone
             return False
         now = monotonic()
-        member.since = 0.0
         wall_s = now - begun
-        route.wall_s += (min(wall_s, _LONGEST_SAMPLE_S) - route.wall_s) * _AVERAGE_WEIGHT
+        if wall_s > _LONGEST_SAMPLE_S:
+            wall_s = _LONGEST_SAMPLE_S
+        route.wall_s += (wall_s - route.wall_s) * _AVERAGE_WEIGHT
         if sent != len(data):
             client.answer = _Answer(head, message, route, asked)
             client.answer.sent_bytes = len(content)
@@ -794,13 +989,11 @@ class Engine:
 
     # -- requests that wait for coroutines ----------------------------------------------------------------
 
-    def _suspend(self, member: Member, client: _Client, waiting: _Waiting, suspended: Suspended) -> None:
+    def _suspend(self, client: _Client, waiting: _Waiting, suspended: Suspended, wall_s: float) -> None:
         """Let a request wait without a thread. The connection is not the caller's any more."""
         route = waiting.route
         # Awaiting blocks nobody: only what was spent in this thread makes a route slow.
-        wall_s = monotonic() - member.since
         route.wall_s += (min(wall_s, _LONGEST_SAMPLE_S) - route.wall_s) * _AVERAGE_WEIGHT
-        member.since = 0.0
         waiting.answer = suspended
         self._waiting.add(waiting)
         self._await(client, waiting, suspended)
@@ -842,11 +1035,14 @@ class Engine:
 
     # -- answers that take more than one send ------------------------------------------------------------
 
-    def _begin_answer(self, member: Member, client: _Client, answer: _Answer) -> bool:
-        """Send an answer whose content is no bytes, or that wants to be told when it is out. Returns as `_answer`."""
-        client.answer = answer
+    def _begin_answer(self, member: Member, client: _Client, answer: _Answer, begun: float) -> bool:
+        """Send an answer whose content is no bytes, or that wants to be told when it is out. Returns as `_answer`.
+
+        `begun` is when the thread began to work on it. Up to its first part, an answer may still be too late.
+        """
+        member.since = begun
         if isinstance(answer.message.content, FileWrapper):
-            _use_file(answer, answer.message.content)
+            _use_file(answer, answer.message.content, by_kernel=client.origin.tls is None)
         try:
             data = client.http.respond(answer.head, answer.message)
             framing = client.http.framing
@@ -864,14 +1060,18 @@ class Engine:
             answer.message = _failure(answer.head, error)
             answer.parts = None
             data = client.http.respond(answer.head, answer.message)
+        member.since = 0.0
+        if member.claimed and self._drops(member, answer.head, answer.message):
+            return False
+        client.answer = answer
         client.unsent = memoryview(data)
-        return self._send_on(member, client, answer)
+        return self._send_on(member, client, answer, begun)
 
-    def _send_on(self, member: Member, client: _Client, answer: _Answer) -> bool:
+    def _send_on(self, member: Member, client: _Client, answer: _Answer, begun: float | None = None) -> bool:
         """Send what the socket takes. Returns as `_answer`; the peer may have to read before there is more to do."""
         member.head = answer.head
         member.route = answer.route
-        begun = member.since or monotonic()
+        begun = begun or monotonic()
         member.since = begun
         try:
             done = self._transmit(client, answer)
@@ -896,6 +1096,8 @@ class Engine:
             member.since = 0.0
             answer.route.wall_s += (min(now - begun, _LONGEST_SAMPLE_S) - answer.route.wall_s) * _AVERAGE_WEIGHT
         if not done:
+            if answer.message.context is None:  # who sends the rest may have answered other requests in between
+                answer.message.context = contextvars.copy_context()
             self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
             return False
         member.answered += 1
@@ -944,6 +1146,8 @@ class Engine:
         if framing is not None and framing.ends_with_connection:
             # Only a reset can say it (RFC 9112 §8).
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if client.origin.tls is not None:
+                cast("TLSSocket", client.sock).reset()
         self._close(client)
 
     def _close_content(self, head: RequestHead, message: ResponseMessage) -> None:
@@ -953,7 +1157,7 @@ class Engine:
         close, message.close = message.close, None
         if close is not None:
             try:
-                close()
+                _in_context(message, close)
             except BaseException:  # of the application, as in `handle`
                 log.exception("The application failed in close(), after its answer")
 
@@ -975,8 +1179,14 @@ def _advance(
         return waiting.answer
     try:
         return waiting.answer.advance(may_block=may_block, value=value, error=error)
+    except asyncio.CancelledError:
+        return _late_answer() if waiting.is_late else internal_error(waiting.head)
     except BaseException:
         return internal_error(waiting.head)
+
+
+def _late_answer() -> ResponseMessage:
+    return plain_answer(504, _OVER_LIMIT)
 
 
 def _peer(client: _Client) -> str:
@@ -996,7 +1206,7 @@ def _next_part(answer: _Answer, framing: Framing) -> bytes:
     """
     assert answer.parts is not None
     try:
-        part = next(filter(None, answer.parts), None)
+        part = _in_context(answer.message, next, filter(None, answer.parts), None)
         if part is not None and not isinstance(part, bytes):
             raise TypeError(f"the content came as {type(part).__name__}, not as bytes")
     except BaseException as error:  # of the application, as in `handle`
@@ -1014,19 +1224,28 @@ def _next_part(answer: _Answer, framing: Framing) -> bytes:
     return data
 
 
-def _use_file(answer: _Answer, wrapper: FileWrapper) -> None:
-    """Let the kernel send a real file: one that reads as its descriptor does (a GzipFile has one too, and does not)."""
+def _in_context(message: ResponseMessage, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call what the application gave with its answer, with the context variables that belong to the request."""
+    return function(*arguments) if message.context is None else message.context.run(function, *arguments)
+
+
+def _use_file(answer: _Answer, wrapper: FileWrapper, by_kernel: bool) -> None:
+    """Declare the length of a real file and, unless it has to be encrypted, let the kernel send it.
+
+    Real is one that reads as its descriptor does (a GzipFile has one too, and does not).
+    """
     file = wrapper.filelike
     if type(file) not in (io.BufferedReader, io.BufferedRandom, io.FileIO):
         return
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         return
-    answer.file = file
-    answer.file_offset = file.tell()
     if answer.message.content_length is None:
-        answer.message.content_length = max(0, status.st_size - answer.file_offset)
-    answer.file_left = answer.message.content_length
+        answer.message.content_length = max(0, status.st_size - file.tell())
+    if by_kernel:
+        answer.file = file
+        answer.file_offset = file.tell()
+        answer.file_left = answer.message.content_length
 
 
 def _send_file(sock: socket.socket, answer: _Answer) -> int:

@@ -58,10 +58,12 @@ def alive() -> ResponseMessage:
     return page("200 OK", b"ok\n")
 
 
-def readiness(slot: Slot) -> Page:
+def readiness(slot: Slot, slots: SlotTable) -> Page:
     """Return the page that says whether a worker is to be sent requests."""
 
     def answer() -> ResponseMessage:
+        if slots.is_leaving:
+            return page("503 Service Unavailable", b"not ready: the server stops\n")
         if slot.state == State.READY:
             return page("200 OK", b"ready\n")
         return page("503 Service Unavailable", b"not ready: the worker drains\n")

@@ -11,19 +11,35 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .cgroups import is_container, surroundings, workers_that_fit
-from .hooks import HookSettings
-from .kinds import ASSIGNMENT, BYTES, GROUP, LIMIT, MASK, PATH, SWITCH, USER, Flag, choice
+from .kinds import (
+    ASSIGNMENT,
+    BYTES,
+    CLIENT_CERTIFICATES,
+    GROUP,
+    LIMIT,
+    MASK,
+    NETWORK,
+    PATH,
+    PATH_SECONDS,
+    PROXY_PROTOCOL,
+    SWITCH,
+    USER,
+    Flag,
+    choice,
+)
 from .kinds import SettingError as SettingError
 from .kinds import seconds as _seconds
 from .kinds import setting as _setting
 from .kinds import text as _text
 from .kinds import whole as _whole
 
+# gunicorn's secure_scheme_headers: what proxies set when the client came by TLS.
+SECURE_FIELDS = ("X-FORWARDED-PROTOCOL=ssl", "X-FORWARDED-PROTO=https", "X-FORWARDED-SSL=on")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(HookSettings):
+class Settings:
     """What `demijohn serve` runs with. Built by `from_values`, which checks; the constructor trusts its caller."""
 
     # -- sockets
@@ -50,6 +66,91 @@ class Settings(HookSettings):
         gunicorn="reuse_port",
     )
 
+    # -- TLS
+    certificate: str | None = _setting(
+        None,
+        "--certfile",
+        _text("FILE"),
+        "Serve TLS with the certificates in this file: the server's own first, then those that lead to the root. A "
+        "renewed file is noticed within seconds, without a restart.",
+        gunicorn="certfile",
+    )
+    private_key: str | None = _setting(
+        None,
+        "--keyfile",
+        _text("FILE"),
+        "The private key of the certificate; without it, the key is in the file of --certfile.",
+        gunicorn="keyfile",
+    )
+    tls_min_version: str = _setting(
+        "1.2",
+        "--tls-min-version",
+        choice("VERSION", "1.2", "1.3"),
+        "Oldest version of TLS to speak.",
+    )
+    ciphers: str | None = _setting(
+        None,
+        "--ciphers",
+        _text("LIST"),
+        "Ciphers for TLS 1.2, as OpenSSL writes them; else those that OpenSSL and Python hold for safe.",
+        gunicorn="ciphers",
+    )
+    client_certificates: str = _setting(
+        "none",
+        "--cert-reqs",
+        CLIENT_CERTIFICATES,
+        "Whether clients have to show a certificate: none, optional or required (gunicorn's 0, 1 and 2).",
+        gunicorn="cert_reqs",
+    )
+    client_authorities: str | None = _setting(
+        None,
+        "--ca-certs",
+        _text("FILE"),
+        "Certificates of the authorities that vouch for clients' certificates.",
+        gunicorn="ca_certs",
+    )
+
+    # -- proxies
+    proxy_protocol: str = _setting(
+        "off",
+        "--proxy-protocol",
+        PROXY_PROTOCOL,
+        "Take the address of the client from the header of the PROXY protocol with which connections of "
+        "--proxy-allow-from begin: v1 and v2 must be there, auto takes either, or none.",
+        gunicorn="proxy_protocol",
+    )
+    proxy_allow_ips: tuple[str, ...] = _setting(
+        ("127.0.0.1", "::1"),
+        "--proxy-allow-from",
+        NETWORK,
+        "Addresses and networks of the proxies that speak the PROXY protocol; * for all.",
+        gunicorn="proxy_allow_ips",
+    )
+    forwarded_allow_ips: tuple[str, ...] = _setting(
+        ("127.0.0.1", "::1"),
+        "--forwarded-allow-ips",
+        NETWORK,
+        "Addresses and networks of the proxies whose X-Forwarded-Proto, and what --forwarded names, is believed; * for "
+        "all. Peers on Unix sockets always are.",
+        gunicorn="forwarded_allow_ips",
+        variables=(("FORWARDED_ALLOW_IPS", "{}"),),
+    )
+    forwarded: str = _setting(
+        "off",
+        "--forwarded",
+        choice("FIELDS", "off", "x-forwarded", "forwarded"),
+        "Which fields of those proxies say who the client is and which host it asked for: x-forwarded "
+        "(X-Forwarded-For, -Proto and -Host) or forwarded (RFC 7239). Name those that your proxy sets: the others are "
+        "the client's words.",
+    )
+    secure_scheme_headers: tuple[str, ...] = _setting(
+        SECURE_FIELDS,
+        "--secure-scheme-headers",
+        ASSIGNMENT,
+        "Fields, NAME=VALUE, by which those proxies say that the client came by TLS.",
+        gunicorn="secure_scheme_headers",
+    )
+
     # -- processes and threads
     workers: int = _setting(
         1,
@@ -72,8 +173,7 @@ class Settings(HookSettings):
         False,
         "--preload",
         SWITCH,
-        "Load the application once, in a process that workers are forked from, so that they share its memory. SIGHUP "
-        "loads new code into another such process.",
+        "Load the application once, before forking, so workers share its memory. SIGHUP then cannot load new code.",
         gunicorn="preload_app",
     )
     switch_interval_s: float = _setting(
@@ -137,6 +237,22 @@ class Settings(HookSettings):
         unit="s",
         gunicorn="timeout",
     )
+    request_timeout_s: float | None = _setting(
+        None,
+        "--request-timeout",
+        _seconds(),
+        "How long a view may take to begin its answer. Then the client gets 504, and the log the stack of its thread, "
+        "which another replaces. Unless given, it is as long as --timeout; 0 turns it off. What a view has begun to "
+        "send may take as long as it needs.",
+        unit="s",
+    )
+    request_timeouts: tuple[tuple[str, float], ...] = _setting(
+        (),
+        "--request-timeout-for",
+        PATH_SECONDS,
+        "Another --request-timeout for paths that begin with this; may be given several times, and the longest path "
+        "counts. A view of a demijohn application can have its own, with @time_limit(seconds) of demijohn.helpers.",
+    )
     graceful_timeout_s: float = _setting(
         30.0,
         "--graceful-timeout",
@@ -145,6 +261,14 @@ class Settings(HookSettings):
         "your container platform waits before it kills.",
         unit="s",
         gunicorn="graceful_timeout",
+    )
+    drain_delay_s: float = _setting(
+        0.0,
+        "--drain-delay",
+        _seconds(),
+        "How long to go on serving after SIGTERM, with --readyz-path already answering 503, so that load balancers can "
+        "turn away first. --graceful-timeout begins after it; a second SIGTERM ends it.",
+        unit="s",
     )
     keep_alive_s: float = _setting(
         5.0,
@@ -381,19 +505,6 @@ class Given:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What to serve, and how.
-
-    target: names the application, see `loading.load`.
-    notes: sentences for the operator on settings that have no effect.
-    """
-
-    target: str
-    settings: Settings
-    notes: tuple[str, ...] = ()
-
-
 def from_values(
     values: Mapping[str, Any], environ: Mapping[str, str] | None = None, below: Mapping[str, Given] | None = None
 ) -> Settings:
@@ -451,11 +562,11 @@ def _given(
     return None
 
 
-def as_file(service: Service) -> str:
-    """Return the configuration file, in Python, that says what `service` says; hooks are comments."""
-    lines = [f"wsgi_app = {service.target!r}"]
+def as_file(settings: Settings, target: str) -> str:
+    """Return the configuration file, in Python, that says what `settings` say, with a comment for each."""
+    lines = [f"wsgi_app = {target!r}"]
     for flag in FLAGS:
-        value = getattr(service.settings, flag.name)
+        value = getattr(settings, flag.name)
         if value is None or callable(value):
             written = f"# {flag.key} = {getattr(value, '__qualname__', None)}"
         else:

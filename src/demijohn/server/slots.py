@@ -95,7 +95,7 @@ class SlotTable:
     """The rows of all workers. Only the arbiter takes and returns them; every process can read them."""
 
     def __init__(self, capacity: int) -> None:
-        # The first row is the arbiter's own: how many of the others have ever been in use.
+        # The first row is the arbiter's own: how many of the others have ever been in use, and whether it is leaving.
         self._cells = memoryview(mmap.mmap(-1, (capacity + 1) * _ROW_CELLS * _CELL_BYTES)).cast("q")
         self._texts = memoryview(mmap.mmap(-1, capacity * _TEXT_BYTES))
         self._free = set(range(capacity))
@@ -106,7 +106,7 @@ class SlotTable:
             return None
         number = min(self._free)  # so that few pages are touched
         self._free.remove(number)
-        slot = self.at(number)
+        slot = self._slot(number)
         _clear(slot)
         self._cells[0] = max(self._cells[0], number + 1)
         return slot
@@ -116,15 +116,23 @@ class SlotTable:
         _clear(slot)
         self._free.add(slot.number)
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the server has been asked to stop: it may still serve, but is to be sent nothing new."""
+        return self._cells[1] != 0
+
+    @is_leaving.setter
+    def is_leaving(self, leaving: bool) -> None:
+        self._cells[1] = leaving
+
     def workers(self) -> Iterator[Slot]:
         """Yield the rows of the workers there are."""
         for number in range(self._cells[0]):
-            slot = self.at(number)
+            slot = self._slot(number)
             if slot.pid:
                 yield slot
 
-    def at(self, number: int) -> Slot:
-        """Return the row with this number, which another process may have taken."""
+    def _slot(self, number: int) -> Slot:
         return Slot(
             self._cells[(number + 1) * _ROW_CELLS : (number + 2) * _ROW_CELLS],
             self._texts[number * _TEXT_BYTES : (number + 1) * _TEXT_BYTES],

@@ -45,14 +45,13 @@ class Listener:
     path: str | None = None
     inode: int = 0
 
-    @property
-    def url(self) -> str:
+    def url(self, scheme: str = "http") -> str:
         """Where to find it, for people: `http://127.0.0.1:8000`, `unix:/run/app.sock`."""
         name = self.socket.getsockname()
         if self.socket.family == socket.AF_UNIX:
             return f"unix:{name}"
         host = f"[{name[0]}]" if self.socket.family == socket.AF_INET6 else name[0]
-        return f"http://{host}:{name[1]}"
+        return f"{scheme}://{host}:{name[1]}"
 
     def turn_newcomers_away(self) -> None:
         """Let no connection come after those that wait to be accepted; for all processes that hold the socket.

@@ -7,88 +7,67 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
 from .activity import Activity, show
-from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, call, must_call
 from .loading import LoadError
 from .log import LogFiles, log
 from .loop import Engine, OnRequest
-from .metrics import Metrics
+from .metrics import Metrics, Row
 from .ownpages import OwnPage, OwnPages, Page, alive, counts, readiness
 from .process import change_owner
 from .settings import SettingError, Settings
 from .slots import Slot, SlotTable, State
 from .sockets import Listener
 
+if TYPE_CHECKING:
+    from .tls import TLS
+
 BOOT_FAILED = 3  # gunicorn's exit status for it
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-
-
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """What all workers of a generation are given.
-
-    server: the arbiter as hooks see it.
-    tell_arbiter: to be called when the state in a slot has changed.
-    """
-
-    settings: Settings
-    listeners: list[Listener]
-    logs: LogFiles
-    slots: SlotTable
-    metrics: Metrics
-    server: HookServer
-    tell_arbiter: Callable[[], None]
 
 
 class Worker:
     """What a process runs between its fork and its exit.
 
     load: gives the gateway, or raises LoadError.
-    hooked: this worker as hooks see it.
+    tell_arbiter: to be called when the state in `slot` has changed.
     """
 
-    def __init__(self, equipment: Equipment, load: Callable[[], Gateway], slot: Slot, hooked: HookWorker) -> None:
-        self._settings = equipment.settings
-        self._listeners = equipment.listeners
-        self._logs = equipment.logs
-        self._slots = equipment.slots
-        self._metrics = equipment.metrics
-        self._server = equipment.server
-        self._tell_arbiter = equipment.tell_arbiter
+    def __init__(
+        self,
+        load: Callable[[], Gateway],
+        listeners: list[Listener],
+        settings: Settings,
+        logs: LogFiles,
+        slot: Slot,
+        slots: SlotTable,
+        metrics: Metrics,
+        tell_arbiter: Callable[[], None],
+        arbiter_pid: int,
+        tls: TLS | None,
+    ) -> None:
         self._load = load
+        self._listeners = listeners
+        self._settings = settings
+        self._logs = logs
         self._slot = slot
-        self._hooked = hooked
-        hooked.pid = os.getpid()
+        self._slots = slots
+        self._metrics = metrics
+        self._tell_arbiter = tell_arbiter
+        self._arbiter_pid = arbiter_pid
+        self._tls = tls
 
     def take_signals(self) -> None:
         """Answer to signals as a worker does that has nothing in flight yet."""
         for signum in STOPS:
             signal.signal(signum, leave)
         signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
-        if self._settings.worker_int is not None:
-            for signum in (signal.SIGINT, signal.SIGQUIT):
-                signal.signal(signum, self._on_interrupt)
-        if self._settings.worker_abort is not None:
-            signal.signal(signal.SIGABRT, self._on_abort)
-        # A worker that hangs in C gets SIGABRT, one with a bug in C meets SIGSEGV: both then say where they were. What
-        # handled the signal before comes after that.
+        # A worker that hangs in C gets SIGABRT, one with a bug in C meets SIGSEGV: both then say where they were.
         faulthandler.enable(self._logs.error.fd, all_threads=True)
-
-    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        self._hooked.alive = False
-        call("worker_int", self._settings.worker_int, self._hooked)
-        leave(signum, frame)
-
-    def _on_abort(self, signum: int, frame: FrameType | None) -> None:
-        self._hooked.alive = False
-        call("worker_abort", self._settings.worker_abort, self._hooked)
-        raise SystemExit(1)
 
     def run(self) -> int:
         """Serve until asked to stop; return the exit status of the process."""
@@ -96,18 +75,15 @@ class Worker:
         self._slot.started_ns = time.time_ns()
         log.info("Booting worker with pid: %d", os.getpid())
         try:
-            return self._serve()
-        except (LoadError, SettingError, HookError) as error:
-            log_boot_error(error)
+            change_owner(self._settings)
+            gateway = self._load()
+        except LoadError as error:
+            log_load_error(error)
             return BOOT_FAILED
-        finally:
-            call("worker_exit", self._settings.worker_exit, self._server, self._hooked)
-
-    def _serve(self) -> int:
-        must_call("post_fork", self._settings.post_fork, self._server, self._hooked)
-        change_owner(self._settings)
-        engine = self._engine(self._load())
-        must_call("post_worker_init", self._settings.post_worker_init, self._hooked)
+        except SettingError as error:
+            log.error("%s", error)
+            return BOOT_FAILED
+        engine = self._engine(gateway)
         self._enter(State.READY)
         engine.run()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # There is nothing left to drain.
@@ -116,17 +92,21 @@ class Worker:
 
     def _engine(self, gateway: Gateway) -> Engine:
         sockets = [listener.socket for listener in self._listeners]
-        pulse = _Pulse(self._slot, self._server.pid)
-        settings = self._settings
-        if settings.pre_request is not None or settings.post_request is not None:
-            gateway = HookedGateway(gateway, self._hooked, settings.pre_request, settings.post_request)
+        pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._arbiter_pid)
         pages = self._own_pages()
         if pages:
             gateway = OwnPages(gateway, pages)
-        engine = Engine(sockets, gateway, self._settings, on_request=self._on_request(pages), slot=pulse)
+        engine = Engine(
+            sockets,
+            gateway,
+            self._settings,
+            on_request=self._on_request(pages),
+            slot=pulse,
+            tls=self._tls,
+            on_worn=_ask_to_drain,
+        )
 
         def drain(signum: int, frame: FrameType | None) -> None:
-            self._hooked.alive = False
             self._enter(State.DRAINING)
             engine.drain()
 
@@ -137,7 +117,7 @@ class Worker:
         settings = self._settings
         wanted = {
             settings.livez_path: alive,
-            settings.readyz_path: readiness(self._slot),
+            settings.readyz_path: readiness(self._slot, self._slots),
             settings.metrics_path: counts(self._metrics, self._slots),
         }
         return {path.encode(): page for path, page in wanted.items() if path is not None}
@@ -171,8 +151,9 @@ class Worker:
 class _Pulse:
     """The engine's heartbeat, which also notices that nobody is left to read it."""
 
-    def __init__(self, slot: Slot, arbiter_pid: int) -> None:
+    def __init__(self, slot: Slot, counts: Row, arbiter_pid: int) -> None:
         self._slot = slot
+        self._counts = counts
         self._arbiter_pid = arbiter_pid
 
     @property
@@ -183,19 +164,26 @@ class _Pulse:
     def requests(self, answered: int) -> None:
         self._slot.requests = answered
 
+    def timed_out(self) -> None:
+        self._counts.timed_out += 1
+
     def beat(self, activity: Activity) -> None:
         self._slot.beat()
         show(self._slot, activity)
         if self._arbiter_pid and os.getppid() != self._arbiter_pid:
             log.warning("The arbiter (pid: %d) is gone, so this worker stops too", self._arbiter_pid)
             self._arbiter_pid = 0
-            signal.raise_signal(signal.SIGTERM)
+            _ask_to_drain()
 
 
-def log_boot_error(error: LoadError | SettingError | HookError) -> None:
-    """Say why there is nothing to serve, and where the application's own code raised."""
-    traceback = error.code_traceback if isinstance(error, LoadError) else ""
-    log.error("%s", "\n".join(filter(None, [str(error), traceback])))
+def _ask_to_drain() -> None:
+    """Leave gracefully; the arbiter then sees to a successor."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+def log_load_error(error: LoadError) -> None:
+    """Say why there is no application, and where its own code raised."""
+    log.error("%s", "\n".join(filter(None, [str(error), error.code_traceback])))
 
 
 def leave(signum: int, frame: FrameType | None) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from ..environ import FileWrapper, environ_of
@@ -61,10 +62,18 @@ class WSGIGateway:
 
     def handle(self, head: RequestHead) -> ResponseMessage:
         """Call the application. Raises nothing: what the application raises is logged and answered 500."""
+        # Of its own: an agent that sets a variable before the application may put it back after the last part only.
+        context = copy_context()
         try:
-            return _Call(self._application, environ_of(head)).answer()
+            message = context.run(_answer, self._application, environ_of(head))
         except BaseException:  # SystemExit too: a view's exit code is no verdict on the server
             return internal_error(head)
+        message.context = context
+        return message
+
+
+def _answer(application: WSGIApplication, environ: dict[str, Any]) -> ResponseMessage:
+    return _Call(application, environ).answer()
 
 
 class _Call:

@@ -1,0 +1,469 @@
+"""Calling JSON-RPC methods: `Client("http://.../api").Math.add(a=1, b=2)`, and the same for an event loop.
+
+What is sent and what an answer means is the same for both (`Calls`: no I/O); the clients add the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Self, TypeVar
+
+import msgspec
+
+from .converting import Hint, convert
+from .encoding import encode
+from .hints import readable
+from .protocol import VERSION
+from .transport import AsyncConnections, Connections, NotSent, Reply
+
+R = TypeVar("R")
+T = TypeVar("T")
+Params = Sequence[Any] | Mapping[str, Any]
+Request = dict[str, Any]
+
+_LONGEST_PAUSE_S = 30.0
+# The server says that it has not run the call: too many requests, or no capacity.
+_NOT_RUN = (429, 503)
+# A gateway says that it does not know.
+_LOST = (502, 504)
+
+
+class CallError(Exception):
+    """A call has no result."""
+
+
+class RemoteError(CallError):
+    """The server answered with an error object (JSON-RPC 2.0 section 5.1)."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    def __str__(self) -> str:
+        detail = self.data.get("message") if isinstance(self.data, dict) else self.data
+        return f"{self.message} ({self.code})" + (f": {detail}" if detail is not None else "")
+
+
+class TransportError(CallError, ConnectionError):
+    """There was no answer, or none that is JSON-RPC; `status` is its HTTP status, if there was one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CallTimeout(TransportError, TimeoutError):
+    """There was no answer in time. The call may have been run."""
+
+
+# -- without I/O --------------------------------------------------------------------------------
+
+
+class Calls:
+    """Request objects of one client, and what Response objects to them mean."""
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None, errors: Mapping[int, type[RemoteError]] | None
+    ) -> None:
+        self.url = url
+        self.headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "demijohn-client",
+            **(headers or {}),
+        }
+        self.errors = dict(errors or {})
+        self._ids = itertools.count(1)
+
+    def request(self, method: str, params: Params | None) -> Request:
+        request = {"jsonrpc": VERSION, "id": next(self._ids), "method": method}
+        return request if params is None else request | {"params": params}
+
+    def notification(self, method: str, params: Params | None) -> Request:
+        request = {"jsonrpc": VERSION, "method": method}
+        return request if params is None else request | {"params": params}
+
+    def answered(self, outcome: Reply | OSError) -> Reply:
+        """Return the answer there was, or raise that there was none."""
+        if isinstance(outcome, Reply):
+            return outcome
+        if isinstance(outcome, TimeoutError):
+            raise CallTimeout(f"{self.url} did not answer in time") from outcome
+        raise TransportError(f"{self.url} did not answer: {outcome}") from outcome
+
+    def accepted(self, reply: Reply) -> None:
+        """Raise TransportError when the server refused what it would not have answered."""
+        if reply.status >= 400:
+            self.no_answer(f"answered {reply.status}", reply.status)
+
+    def content_of(self, reply: Reply) -> Any:
+        """Return the JSON of an answer; raise TransportError when there is none."""
+        try:
+            return msgspec.json.decode(reply.content)
+        except ValueError:
+            shown = reply.content[:100].decode(errors="replace").strip()
+            self.no_answer(f"answered {reply.status}" + (f" with {shown!r}" if shown else ""), reply.status)
+
+    def result(self, response: Any, id: int, status: int) -> Any:
+        """Return the result in the Response object to the request `id`; raise the error in it."""
+        if not isinstance(response, dict) or response.get("jsonrpc") != VERSION:
+            self.no_answer(f"answered {status} with something else than a JSON-RPC response", status)
+        if "error" in response:
+            self.raise_error(response["error"], status)
+        if response.get("id") != id or "result" not in response:
+            self.no_answer(f"answered another call than {id}", status)
+        return response["result"]
+
+    def responses(self, content: Any, ids: list[int], status: int) -> dict[int, Any]:
+        """Return the Response objects of a batch by id; raise the error that stands for all of it."""
+        if isinstance(content, dict) and "error" in content:
+            self.raise_error(content["error"], status)
+        if not isinstance(content, list):
+            self.no_answer(f"answered {status} with something else than the responses of a batch", status)
+        by_id = {response.get("id"): response for response in content if isinstance(response, dict)}
+        return {id: by_id.get(id) for id in ids}
+
+    def raise_error(self, error: Any, status: int) -> NoReturn:
+        code = error.get("code") if isinstance(error, dict) else None
+        if not isinstance(code, int):
+            self.no_answer(f"answered {status} with an error that is none of JSON-RPC", status)
+        raise self.errors.get(code, RemoteError)(code, str(error.get("message", "")), error.get("data"))
+
+    def no_answer(self, what: str, status: int | None = None) -> NoReturn:
+        raise TransportError(f"{self.url} {what}", status)
+
+
+def converted(value: Any, returns: Hint) -> Any:
+    """Return a result as the type that `returns` hints at."""
+    if returns is Any:
+        return value
+    try:
+        return convert(value, _compiled(returns))
+    except msgspec.ValidationError as error:
+        raise TransportError(f"the result is no {returns}: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(returns: Hint) -> Hint:
+    return readable(returns)
+
+
+def _one_way(arguments: tuple[Any, ...], named: dict[str, Any]) -> Params | None:
+    if arguments and named:
+        raise TypeError("JSON-RPC passes parameters by position or by name, not both")
+    return list(arguments) or named or None
+
+
+class Method(Generic[R]):
+    """A method to be called, `client.Math.add`: its parts are attributes, and calling it calls the method."""
+
+    def __init__(self, call: Callable[[str, Params | None], R], name: str) -> None:
+        self._call = call
+        self._name = name
+
+    def __getattr__(self, name: str) -> Method[R]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Method(self._call, f"{self._name}.{name}")
+
+    def __call__(self, *arguments: Any, **named: Any) -> R:
+        return self._call(self._name, _one_way(arguments, named))
+
+    def __repr__(self) -> str:
+        return f"<Method {self._name}>"
+
+
+class Named(Generic[R]):
+    """What has methods as attributes, and by `[name]` those whose names are attributes of its own."""
+
+    def _call_by_name(self, method: str, params: Params | None) -> R:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Method[R]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Method(self._call_by_name, name)
+
+    def __getitem__(self, name: str) -> Method[R]:
+        return Method(self._call_by_name, name)
+
+
+# -- batches ------------------------------------------------------------------------------------
+
+
+class Pending(Generic[T]):
+    """The result of a call in a batch, once that has been sent."""
+
+    def __init__(self, calls: Calls, returns: Hint) -> None:
+        self._calls = calls
+        self._returns = returns
+        self._answer: tuple[Any, int, int] | None = None
+
+    def answer(self, response: Any, id: int, status: int) -> None:
+        self._answer = response, id, status
+
+    def result(self) -> T:
+        """Return the result, or raise the error that was answered.
+
+        Raises RuntimeError while the batch has not been sent.
+        """
+        if self._answer is None:
+            raise RuntimeError("The batch has not been sent: leave its `with` block, then ask for results.")
+        value: T = converted(self._calls.result(*self._answer), self._returns)
+        return value
+
+
+class Batch(Named[Pending[Any]]):
+    """Calls that are sent together: `batch.Math.add(1, 2)` returns what will have the result."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._requests: list[Request] = []
+        self._pending: dict[int, Pending[Any]] = {}
+
+    def call(self, method: str, params: Params | None = None, returns: Hint = Any) -> Pending[Any]:
+        """Add a call; see `Client.call`."""
+        request = self._calls.request(method, params)
+        self._requests.append(request)
+        return self._pending.setdefault(request["id"], Pending(self._calls, returns))
+
+    _call_by_name = call
+
+    def notify(self, method: str, params: Params | None = None) -> None:
+        """Add a call without an answer."""
+        self._requests.append(self._calls.notification(method, params))
+
+    def _take(self, reply: Reply) -> None:
+        """Give each call its answer."""
+        if not self._pending:
+            return self._calls.accepted(reply)
+        content = self._calls.content_of(reply)
+        for id, response in self._calls.responses(content, list(self._pending), reply.status).items():
+            self._pending[id].answer(response, id, reply.status)
+
+
+class SyncBatch(Batch):
+    """A batch that is sent at the end of its `with` block."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client._calls)
+        self._client = client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if kind is None and self._requests:
+            self._take(self._client._post(self._requests))
+
+
+class AsyncBatch(Batch):
+    """A batch that is sent at the end of its `async with` block."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client._calls)
+        self._client = client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if kind is None and self._requests:
+            self._take(await self._client._post(self._requests))
+
+
+# -- retries ------------------------------------------------------------------------------------
+
+
+class Retries:
+    """Whether and when a request is sent again.
+
+    count: how often at most.
+    lost: whether also when it may have been run: the connection broke, or a gateway gave up.
+    """
+
+    def __init__(self, count: int, lost: bool, pause_s: float) -> None:
+        self.count = count
+        self.lost = lost
+        self.pause_s = pause_s
+
+    def pause(self, attempt: int, failure: OSError | Reply) -> float | None:
+        """Return after how many seconds to send again what failed the time `attempt`, from 0 on; None not to."""
+        if attempt >= self.count or not self._may_repeat(failure):
+            return None
+        asked = _retry_after(failure) if isinstance(failure, Reply) else None
+        # Spread over a span, as all clients of a server that comes back would come at once.
+        pause = self.pause_s * 2**attempt * random.uniform(0.5, 1.5) if asked is None else asked
+        return min(pause, _LONGEST_PAUSE_S)
+
+    def _may_repeat(self, failure: OSError | Reply) -> bool:
+        if isinstance(failure, Reply):
+            return failure.status in _NOT_RUN or (self.lost and failure.status in _LOST)
+        return isinstance(failure, NotSent) or self.lost
+
+
+def _retry_after(reply: Reply) -> float | None:
+    """Return the seconds that `Retry-After` asks to wait (RFC 9110 section 10.2.3)."""
+    value = reply.fields.get("retry-after", "")
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+# -- clients ------------------------------------------------------------------------------------
+
+
+class BaseClient(Named[R]):
+    """What both clients take.
+
+    url: where the methods are, http or https.
+    headers: sent with each request, such as Authorization.
+    timeout_s: how long a call may take, connecting included.
+    retries: how often a request is sent again that cannot have been run: there was no connection, or the server
+        answered 429 or 503. Pauses double from `retry_pause_s` on, unless the server says how long to wait.
+    retry_lost: whether also what may have been run is sent again: only for methods that may be run twice.
+    errors: classes derived from RemoteError, by the code of the errors that they stand for.
+    transport: brings requests to the server in another way.
+    """
+
+    _connections: Callable[[str], Any]
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 0,
+        retry_lost: bool = False,
+        retry_pause_s: float = 0.1,
+        errors: Mapping[int, type[RemoteError]] | None = None,
+        transport: Any = None,
+    ) -> None:
+        self._calls = Calls(url, headers, errors)
+        self._timeout_s = timeout_s
+        self._retries = Retries(retries, retry_lost, retry_pause_s)
+        self._transport = transport or self._connections(url)
+
+
+class Client(BaseClient[Any]):
+    """The methods at a URL: `client.Math.add(a=1, b=2)` calls `Math.add`. Any thread may call.
+
+    .. versionadded:: 0.1
+    """
+
+    _connections = Connections
+
+    def call(
+        self, method: str, params: Params | None = None, *, timeout_s: float | None = None, returns: Hint = Any
+    ) -> Any:
+        """Return the result of a call; `returns` is the type to make of it.
+
+        Raises RemoteError for an error that the server answered, TransportError when there is no answer.
+        """
+        request = self._calls.request(method, params)
+        reply = self._post(request, timeout_s)
+        return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
+
+    def notify(self, method: str, params: Params | None = None) -> None:
+        """Call a method without an answer: the server tells neither result nor error of the method."""
+        self._calls.accepted(self._post(self._calls.notification(method, params)))
+
+    def batch(self) -> SyncBatch:
+        """Return a batch, for a `with` block whose end sends it."""
+        return SyncBatch(self)
+
+    def close(self) -> None:
+        """Close connections; the end of a `with` block does."""
+        self._transport.close()
+
+    def _call_by_name(self, method: str, params: Params | None) -> Any:
+        return self.call(method, params)
+
+    def _post(self, content: Request | list[Request], timeout_s: float | None = None) -> Reply:
+        encoded, attempt = encode(content), 0
+        while (pause := self._retries.pause(attempt, outcome := self._attempt(encoded, timeout_s))) is not None:
+            time.sleep(pause)
+            attempt += 1
+        return self._calls.answered(outcome)
+
+    def _attempt(self, encoded: bytes, timeout_s: float | None) -> Reply | OSError:
+        try:
+            reply: Reply = self._transport.send(encoded, self._calls.headers, timeout_s or self._timeout_s)
+        except OSError as error:
+            return error
+        return reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient(BaseClient[Awaitable[Any]]):
+    """`Client` for an event loop: `await client.Math.add(a=1, b=2)`.
+
+    .. versionadded:: 0.1
+    """
+
+    _connections = AsyncConnections
+
+    async def call(
+        self, method: str, params: Params | None = None, *, timeout_s: float | None = None, returns: Hint = Any
+    ) -> Any:
+        """Return the result of a call; see `Client.call`."""
+        request = self._calls.request(method, params)
+        reply = await self._post(request, timeout_s)
+        return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
+
+    async def notify(self, method: str, params: Params | None = None) -> None:
+        """Call a method without an answer; see `Client.notify`."""
+        self._calls.accepted(await self._post(self._calls.notification(method, params)))
+
+    def batch(self) -> AsyncBatch:
+        """Return a batch, for an `async with` block whose end sends it."""
+        return AsyncBatch(self)
+
+    async def close(self) -> None:
+        """Close connections; the end of an `async with` block does."""
+        await self._transport.close()
+
+    def _call_by_name(self, method: str, params: Params | None) -> Awaitable[Any]:
+        return self.call(method, params)
+
+    async def _post(self, content: Request | list[Request], timeout_s: float | None = None) -> Reply:
+        encoded, attempt = encode(content), 0
+        while (pause := self._retries.pause(attempt, outcome := await self._attempt(encoded, timeout_s))) is not None:
+            await asyncio.sleep(pause)
+            attempt += 1
+        return self._calls.answered(outcome)
+
+    async def _attempt(self, encoded: bytes, timeout_s: float | None) -> Reply | OSError:
+        try:
+            reply: Reply = await self._transport.send(encoded, self._calls.headers, timeout_s or self._timeout_s)
+        except OSError as error:
+            return error
+        return reply
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,176 @@
+"""Requests over their limit: ended one by one, told with their stack, and nobody else harmed."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+from typing import Any
+
+import pytest
+
+from demijohn.helpers import time_limit
+from demijohn.message import Origin, RequestHead
+from demijohn.server.limits import TimeLimits
+from demijohn.server.settings import SettingError, Settings, from_values
+
+
+def limit_s(target: str, settings: Settings, own_s: float | None = None) -> float:
+    class Route:
+        wall_s = 0.0
+        limit_s = own_s
+
+    return TimeLimits(settings).limit_s(RequestHead("GET", target.encode(), (1, 1), [], Origin()), Route())
+
+
+def test_a_views_own_limit_counts_most_then_the_longest_path_then_the_one_for_all() -> None:
+    settings = from_values({"request_timeout_s": "5", "request_timeouts": ["/a=7", "/a/long=0", "/b=0.5"]}, {})
+    limits = [limit_s(target, settings) for target in ("/", "/a/x", "/a/long/y?z", "/b?a")]
+    assert limits == [5, 7, math.inf, 0.5]
+    assert limit_s("/b", settings, own_s=3) == 3
+    assert limit_s("/b", settings, own_s=0) == math.inf
+
+
+def test_without_a_limit_of_its_own_a_request_may_take_as_long_as_timeout_says() -> None:
+    assert limit_s("/", Settings()) == Settings().timeout_s
+    assert limit_s("/", Settings(timeout_s=0)) == math.inf
+    assert limit_s("/", Settings(request_timeout_s=0)) == math.inf
+
+
+@pytest.mark.parametrize("given", ["/a", "a=5", "/a=", "/a=soon", "/a=-1", "=5"])
+def test_a_limit_for_a_path_needs_path_and_seconds(given: str) -> None:
+    with pytest.raises(SettingError, match=r"--request-timeout-for must be PATH=SECONDS, such as /reports=120, not"):
+        from_values({"request_timeouts": [given]}, {})
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_a_views_limit_is_a_number_of_seconds(seconds: float) -> None:
+    with pytest.raises(ValueError, match="takes a number of seconds, 0 or more"):
+        time_limit(seconds)
+
+
+# -- of a running server --------------------------------------------------------------------------
+
+
+def test_a_stuck_request_is_answered_and_told_and_its_late_answer_dropped(serve, gate, in_background) -> None:
+    server = serve("limited:app", "--request-timeout", "0.5", "--access-logfile", "-", "--log-level", "info")
+    server.wait_until_ready()
+    answer = server.get(f"/wait?path={gate.path}")
+    assert (answer.status, answer.text) == (504, "The server could not answer the request in time.\n")
+    assert answer.headers["Connection"] == "close"
+    gate.wait_for_view()
+    server.wait_for(
+        r"Request timed out: GET /wait has been running for 0\.\d s in demijohn-\d+, its limit is 0\.5 s\. .*; 0 more"
+    )
+    server.wait_for(r'File ".*/limited\.py", line \d+, in wait$')
+    server.wait_for(r'File ".*/limited\.py", line \d+, in wait_at_gate$')
+    server.wait_for(r'"GET /wait.* HTTP/1\.1" 504 \d+ ')
+    assert server.get("/").text == "Hello, World!"
+    gate.open()
+    server.wait_for("torn down")  # by the thread that was left to itself
+    server.wait_for("The late answer to GET /wait is dropped")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert server.log.count('"GET /wait') == 1
+    assert set(re.findall(r'File ".*/(\w+\.py)"', server.log)) == {"limited.py"}  # and nothing of ours
+
+
+def test_a_stuck_request_of_any_wsgi_application_is_ended(serve, gate) -> None:
+    server = serve("plain:application", "--request-timeout", "600", "--request-timeout-for", "/wait=0.3")
+    server.wait_until_ready()
+    assert server.get(f"/wait?{gate.path}").status == 504
+    server.wait_for("in wait_at_gate")
+    assert server.get("/").status == 200
+
+
+def test_as_many_requests_as_there_are_threads_may_hang_and_the_next_are_served(serve, gate, in_background) -> None:
+    server = serve("limited:app", "--threads", "2", "--request-timeout-for", "/wait=0.5")
+    (pid,) = server.wait_until_ready()
+    hung = [in_background(server.get, f"/wait?path={gate.path}") for _ in range(2)]
+    for _ in hung:
+        gate.wait_for_view()
+    late = in_background(server.get, f"/reports/wait?path={gate.path}")
+    assert [request.result().status for request in hung] == [504, 504]
+    # Both of its threads are lost, so it leaves; but only after what it has in hand.
+    server.wait_for("As many threads are lost to such requests as there are for views, so the worker is replaced")
+    gate.wait_for_view()
+    assert server.wait_for_worker() != pid
+    gate.open()
+    assert late.result().status == 200
+    assert server.get("/").status == 200
+
+
+def test_the_neighbours_of_a_stuck_request_are_unharmed(serve, gate, in_background) -> None:
+    server = serve("limited:app", "--request-timeout", "30")
+    (pid,) = server.wait_until_ready()
+    neighbours = [in_background(server.get, f"/unlimited?path={gate.path}") for _ in range(3)]
+    for _ in neighbours:
+        gate.wait_for_view()
+    assert server.get(f"/short?path={gate.path}").status == 504
+    gate.wait_for_view()
+    assert "; 3 more are in hand" in server.wait_for("Request timed out: GET /short").string
+    gate.open()
+    assert [request.result().text for request in neighbours] == ["let through"] * 3
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert f"Worker exiting (pid: {pid})" in server.log
+
+
+def test_a_request_that_awaits_too_long_is_cancelled(serve, gate, in_background) -> None:
+    server = serve("limited:app", "--request-timeout", "0.3")
+    server.wait_until_ready()
+    answer = server.get(f"/await?path={gate.path}")
+    assert (answer.status, answer.text) == (504, "The server could not answer the request in time.\n")
+    server.wait_for(r"Request timed out: GET /await has been awaiting for 0\.\d s, its limit is 0\.3 s")
+    server.wait_for(r'File ".*/limited\.py", line \d+, in await_gate$')
+    server.wait_for("left")
+    assert server.get("/").status == 200
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "The application failed" not in server.log
+
+
+def test_an_answer_that_has_begun_may_take_as_long_as_it_needs(serve, gate, in_background) -> None:
+    server = serve("limited:app", "--request-timeout", "0.3")
+    server.wait_until_ready()
+    stream = in_background(server.get, f"/stream?path={gate.path}")
+    gate.wait_for_view()
+    assert server.get(f"/short?path={gate.path}").status == 504  # begun later, and over its limit
+    gate.open()
+    assert (stream.result().status, stream.result().text) == (200, "first\nsecond\n")
+
+
+def test_a_stream_without_its_first_part_has_not_begun(serve, gate) -> None:
+    server = serve("limited:app", "--request-timeout", "0.3")
+    server.wait_until_ready()
+    assert server.get(f"/stream-late?path={gate.path}").status == 504
+    gate.wait_for_view()
+    gate.open()
+    server.wait_for("The late answer to GET /stream-late is dropped")
+    assert server.get("/").status == 200
+
+
+def test_requests_that_come_out_in_time_are_never_touched(serve, gate, in_background) -> None:
+    """Views that come out just when their limit is over are answered once, whichever way it goes."""
+    server = serve("limited:app", "--request-timeout", "0.05", "--threads", "4", "--access-logfile", "-")
+    server.wait_until_ready()
+    statuses = []
+    for _ in range(20):
+        request = in_background(server.get, f"/wait?path={gate.path}")
+        gate.wait_for_view()
+        gate.open()
+        statuses.append(request.result().status)
+    assert set(statuses) <= {200, 504}
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    logged = [int(status) for status in re.findall(r'"GET /wait.*?" (\d+) ', server.log)]
+    assert sorted(logged) == sorted(statuses)
+
+
+def test_requests_that_time_out_are_counted(serve, gate) -> None:
+    server = serve("limited:app", "--request-timeout", "0.2", "--metrics-path", "/metrics")
+    server.wait_until_ready()
+    assert server.get(f"/wait?path={gate.path}").status == 504
+    text: Any = server.get("/metrics").text
+    assert "demijohn_requests_timed_out_total 1" in text
+    assert 'demijohn_request_duration_seconds_count{method="GET",status="5xx"} 1' in text
