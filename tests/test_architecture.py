@@ -18,12 +18,12 @@ jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.scienc
 jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
 jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.transport jsonrpc.client jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
-server.cgroups server.kinds server.settings server.gunicorn_names server.configfile server.proxy server.accesslog
-server.log server.pidfile server.process server.slots server.sockets server.tls
+server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
+server.accesslog server.log server.pidfile server.process server.slots server.sockets server.systemd server.tls
 server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
-server.asgi server.loading
-server.poller server.limits server.leadership server.eventloop server.loop server.worker server.reload server.arbiter
-server
+server.asgi server.hook_objects server.loading
+server.poller server.limits server.leadership server.eventloop server.loop server.worker server.reload
+server.children server.upgrade server.zygote server.arbiter server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base
 container.image container.registry container.engine container.build container.deploy
 container.files container

@@ -288,14 +288,26 @@ def test_every_setting_of_the_server_is_explained_with_its_default() -> None:
     rows = re.findall(r"^\| `(-[^|]*)` \| ([^|]*) \| `(\w+)` \|", page, re.MULTILINE)
     described = {(spellings.replace("` `", " "), default.strip("`"), variable) for spellings, default, variable in rows}
     assert described == {
-        (" ".join(flag.spellings), shown_default(flag.default), flag.variables[0][0]) for flag in FLAGS
+        (" ".join(flag.spellings), shown_default(flag.default), flag.variables[0][0])
+        for flag in FLAGS
+        if flag.spellings
     }
+
+
+def test_every_hook_of_the_server_is_explained() -> None:
+    page = (DOCS / "reference" / "server.md").read_text()
+    rows = set(re.findall(r"^\| `(\w+)(\([\w, ]+\))` \| ([^|]*) \|$", page, re.MULTILINE))
+    assert rows == {(flag.name, flag.metavar, flag.doc) for flag in FLAGS if not flag.spellings}
 
 
 def test_every_setting_of_gunicorn_is_told_to_its_users() -> None:
     page = (DOCS / "from-gunicorn.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
-    effective = {flag.gunicorn: " ".join(f"`{each}`" for each in flag.spellings) for flag in FLAGS if flag.gunicorn}
+    effective = {
+        flag.gunicorn: " ".join(f"`{each}`" for each in flag.spellings) or "in a file only"
+        for flag in FLAGS
+        if flag.gunicorn
+    }
     assert {name: told for name, told in rows.items() if name not in ACCEPTED} == effective
     without = {name: each.note[0].upper() + each.note[1:] for name, each in ACCEPTED.items()}
     assert {name: told for name, told in rows.items() if name in ACCEPTED} == without

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from .server.settings import Settings
+    from .server.settings import Service, Settings
 
 _GUNICORN_ARGUMENTS = "GUNICORN_CMD_ARGS"
 
@@ -124,8 +124,15 @@ class _Configuration:
     target: str | None
     settings: Settings
     notes: list[str]
-    sources: list[str]
     dropin: bool
+
+    def service(self, parser: _Parser) -> Service:
+        """Return what the server is to do; without an application, end with a sentence that says so."""
+        from .server.settings import Service
+
+        if not self.target:
+            parser.error(f"name the application to serve, for example {_likely_target()}")
+        return Service(self.target, self.settings, tuple(self.notes))
 
 
 def _configuration(options: dict[str, Any], parser: _Parser, app_import_path: str | None) -> _Configuration:
@@ -150,7 +157,6 @@ def _configuration(options: dict[str, Any], parser: _Parser, app_import_path: st
         target=options["app"] or in_variable["app"] or files.application or app_import_path,
         settings=from_values({name: options[name] for name in names}, below=files.given),
         notes=notes,
-        sources=files.sources,
         dropin=options["dropin"] or in_variable["dropin"],
     )
 
@@ -174,8 +180,7 @@ def serve(arguments: list[str], app_import_path: str | None = None) -> int:
         configuration = _configuration(options, parser, app_import_path)
     except SettingError as error:
         parser.exit(2, f"Error: {error}\n")
-    if not configuration.target:
-        parser.error(f"name the application to serve, for example {_likely_target()}")
+    service = configuration.service(parser)
     if configuration.dropin:
         from .dropin import install, pass_on
 
@@ -185,11 +190,11 @@ def serve(arguments: list[str], app_import_path: str | None = None) -> int:
     if options["check_config"] or options["print_config"]:
         for note in configuration.notes:
             print(f"Note: {note}", file=sys.stderr)
-        status = check(configuration.target, configuration.settings)
+        status = check(service)
         if options["print_config"]:
-            print(as_file(configuration.settings, configuration.target), end="")
+            print(as_file(service), end="")
         return status
-    return run_server(configuration.target, configuration.settings, notes=configuration.notes)
+    return run_server(service, lambda: _configuration(options, parser, app_import_path).service(parser))
 
 
 def _likely_target() -> str:

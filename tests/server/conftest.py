@@ -119,7 +119,8 @@ def serve(start: Callable[..., Any]) -> Callable[..., Server]:
     def start_server(target: str, *flags: str, bind: str = "127.0.0.1:0", cwd: Path = APPS, **environ: str) -> Server:
         # A module that a test writes anew within a second must not come from its old bytecode.
         environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-        return Server(start("-m", "demijohn", "serve", "-b", bind, *flags, target, cwd=cwd, **environ))
+        address = ("-b", bind) if bind else ()
+        return Server(start("-m", "demijohn", "serve", *address, *flags, target, cwd=cwd, **environ))
 
     return start_server
 

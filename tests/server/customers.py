@@ -30,7 +30,7 @@ class Customer:
         while not self._stopped.is_set():
             try:
                 status, text = self._ask()
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, FileNotFoundError):  # nobody listens; the socket has no name any more
                 break
             except Exception as error:
                 self.failures.append(repr(error))

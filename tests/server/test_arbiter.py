@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.server.customers import Customer
+from tests.server.customers import Customer, queue_of
 
 APP = """
 import os
@@ -162,14 +162,6 @@ def test_the_pid_file_of_a_server_that_is_gone_is_replaced(serve, tmp_path: Path
     server = serve("plain:application", "--pid", str(path))
     server.wait_until_ready()
     assert int(path.read_text()) == server.pid
-
-
-def test_a_preloaded_application_is_loaded_once(serve, tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text(APP.replace("{answer}", "x") + "\nprint('imported', flush=True)\n")
-    server = serve("shop:app", "--preload", "-w", "3", cwd=tmp_path)
-    server.wait_until_ready(workers=3)
-    assert server.get("/").status == 200
-    assert server.log.count("imported") == 1
 
 
 # -- stopping ---------------------------------------------------------------------------------------
@@ -493,13 +485,54 @@ def test_a_reload_gets_past_a_worker_that_hangs_while_it_boots(serve, shop, gate
     assert server.get("/").text == "new"
 
 
-def test_a_preloaded_application_is_said_to_stay_as_it_is(serve, shop) -> None:
-    server = serve("shop:app", "--preload", cwd=shop("old"))
+def test_sighup_reads_the_settings_anew(serve, shop, free_port: int) -> None:
+    directory = shop("old")
+    settings = directory / "gunicorn.conf.py"
+    settings.write_text(f"workers = 1\nraw_env = ['COLOUR=red']\nchdir = '{directory}'\n")
+    (directory / "shop.py").write_text(APP.replace('b"{answer}"', 'os.environ["COLOUR"].encode()'))
+    server = serve("shop:app", cwd=directory)
     server.wait_until_ready()
-    shop("new")
+    assert server.get("/").text == "red"
+    log = directory / "new.log"
+    settings.write_text(f"workers = 2\nraw_env = ['COLOUR=blue']\nchdir = '{directory}'\naccesslog = '{log}'\n")
     server.send_signal(signal.SIGHUP)
-    server.wait_for("loaded with --preload: workers are replaced, but not their code")
     server.wait_for_worker()
+    server.wait_for_worker()
+    server.wait_for("Reloaded")
+    assert server.get("/").text == "blue"
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "GET / HTTP/1.1" in log.read_text()
+
+
+def test_settings_that_cannot_be_used_leave_everything_as_it_is(serve, shop) -> None:
+    directory = shop("old")
+    (directory / "gunicorn.conf.py").write_text("workers = 1\n")
+    server = serve("shop:app", cwd=directory)
+    (pid,) = server.wait_until_ready()
+    (directory / "gunicorn.conf.py").write_text("workers = 'many'\n")
+    server.send_signal(signal.SIGHUP)
+    server.wait_for(r"\[ERROR\] The settings cannot be used, and everything stays as it is: .*workers must be")
+    assert server.get("/").text == "old"
+    os.kill(pid, 0)
+
+
+def test_sighup_listens_at_other_addresses_and_loses_nothing_at_the_old_one(serve, shop, tmp_path: Path) -> None:
+    directory = shop("old")
+    first, second = tmp_path / "first", tmp_path / "second"
+    settings = directory / "gunicorn.conf.py"
+    settings.write_text(f"bind = 'unix:{first}'\n")
+    server = serve("shop:app", bind="", cwd=directory)
+    server.wait_until_ready()
+    customers = queue_of(server)
+    settings.write_text(f"bind = 'unix:{second}'\n")
+    server.send_signal(signal.SIGHUP)
+    server.wait_for("Reloaded")
+    for customer in customers:
+        customer.wait_until_refused()
+        assert customer.failures == []
+    assert not first.exists()
+    server.address = str(second)
     assert server.get("/").text == "old"
 
 

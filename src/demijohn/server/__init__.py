@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
-    from .settings import Settings
+    from .settings import Service
 
 
-def serve(target: str, settings: Settings, *, notes: Sequence[str] = ()) -> int:
-    """Serve the application that `target` names until a signal ends it; return the exit status. See `arbiter.serve`."""
+def serve(service: Service, reread: Callable[[], Service] | None = None) -> int:
+    """Serve an application until a signal ends it; return the exit status. See `launch.serve`."""
     # Inside, for its cost: who asks for the settings alone, as `demijohn serve --help` does, needs no engine.
-    from . import arbiter
+    from . import launch
 
-    return arbiter.serve(target, settings, notes=notes)
+    return launch.serve(service, reread)
 
 
-def check(target: str, settings: Settings) -> int:
-    """Load the application as `serve` would; return 0, or the exit status `serve` would have. See `arbiter.check`."""
-    from . import arbiter  # as above
+def check(service: Service) -> int:
+    """Load the application as `serve` would; return 0, or the exit status `serve` would have. See `launch.check`."""
+    from . import launch  # as above
 
-    return arbiter.check(target, settings)
+    return launch.check(service)

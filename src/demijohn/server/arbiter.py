@@ -1,4 +1,4 @@
-"""The parent process: keeps the listeners, forks the workers and replaces them, answers to signals."""
+"""The parent process: keeps the listeners, has workers forked and replaces them, answers to signals."""
 
 from __future__ import annotations
 
@@ -10,133 +10,39 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from ..typing import Gateway
+from .children import EXIT_S, TICK_S, Child, Watch, counted, how, new_child
+from .hook_objects import HookServer, HookWorker, call
 from .loading import LoadError, load_gateway
 from .log import LogFiles, log, open_logs
-from .metrics import Metrics, resident_bytes
-from .pidfile import PidFile
-from .process import daemonize, prepare, use_what_a_container_gives
-from .settings import SettingError, Settings
-from .slots import Slot, SlotTable, State
-from .sockets import Listener, open_listeners
-from .worker import BOOT_FAILED, STOPS, Worker, leave, log_load_error
+from .metrics import Metrics
+from .process import change_owner, prepare
+from .settings import Service, SettingError, Settings
+from .slots import Slot, SlotTable
+from .sockets import Listener, open_listener
+from .systemd import Notifier
+from .upgrade import Succession, has_terminal
+from .worker import BOOT_FAILED, STOPS, Equipment, Worker, leave, log_boot_error
+from .zygote import Nursery, ZygoteEnd
 
 if TYPE_CHECKING:
     from .tls import TLS
 
 _CAPACITY = 1024  # rows for workers; the kernel gives memory only to those in use
-_TICK_S = 1.0  # how often heartbeats and deadlines are looked at
 _QUICK_S = 5.0  # what a quick stop leaves to workers
-_EXIT_S = 1.0  # what a worker has after the graceful timeout, to say what it gave up and to exit
-_ABORT_S = 2.0  # what a worker without a heartbeat has to write down its stacks
 _YOUNG_S = 2.0  # a worker that dies before it has served this long may be one of a crash loop
 _YOUNG_DEATHS = 5  # so many of them in a row are one
 _CRASH_LOOP_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-_SIGNALS = (*STOPS, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD)
+_ASKED_FOR = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+_SIGNALS = (*STOPS, *_ASKED_FOR, signal.SIGCHLD)
 
 
-def serve(target: str, settings: Settings, *, notes: Sequence[str] = ()) -> int:
-    """Serve the application that `target` names (see `loading.load`) until a signal ends it.
-
-    notes: sentences on the settings, for the log.
-
-    Returns the exit status: 0 when it was asked to stop, 1 for a setting that cannot be used, 3 when the
-    application cannot be loaded. What went wrong is on standard error or in the error log by then.
-
-    Raises SystemExit in the worker processes it forks.
-    """
-    # The kernel keeps signals from process 1 of a container until it has handlers, and loading can take its time.
-    for signum in STOPS:
-        signal.signal(signum, leave)
-    try:
-        prepare(settings)
-        use_what_a_container_gives()
-        logs = open_logs(settings)
-        for note in notes:
-            log.warning("%s", note)
-        load = _preloaded(target) if settings.preload else lambda: load_gateway(target)
-        tls = _make_tls(settings)
-        listeners = open_listeners(settings)
-        if settings.daemon:
-            daemonize()
-        pid_file = None if settings.pid_file is None else PidFile(settings.pid_file)
-    except SettingError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except LoadError as error:
-        log_load_error(error)
-        return BOOT_FAILED
-    scheme = "http" if tls is None else "https"
-    log.info("Listening at: %s (%d)", ", ".join(listener.url(scheme) for listener in listeners), os.getpid())
-    log.info("Using %s with %s each", _counted(settings.workers, "worker"), _counted(settings.threads, "thread"))
-    status = Arbiter(load, listeners, settings, logs, tls).run()
-    if pid_file is not None:
-        pid_file.remove()
-    log.info("Stopped")
-    return status
-
-
-def check(target: str, settings: Settings) -> int:
-    """Load the application into this process, and serve nothing; return the status that `serve` would end with, or 0.
-
-    What is wrong is on standard error by then.
-    """
-    try:
-        prepare(settings)
-        load_gateway(target)
-    except SettingError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except LoadError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        if error.code_traceback:
-            print(error.code_traceback, file=sys.stderr)
-        return BOOT_FAILED
-    return 0
-
-
-def _preloaded(target: str) -> Callable[[], Gateway]:
-    """Load the application into this process, for its workers to share. Raises LoadError."""
-    gateway = load_gateway(target)
-    return lambda: gateway
-
-
-@dataclass(slots=True, eq=False)
-class Child:
-    """A worker as its arbiter sees it; times are `time.monotonic()`.
-
-    generation: of the code it loaded; SIGHUP starts the next one.
-    late_s: when to say that it still boots.
-    boot_by_s: when it is ended unless it is ready.
-    is_aborted: it did not boot in time, and was asked for its stacks.
-    max_requests: how many it answers before it is replaced.
-    is_worn: it has answered so many, or holds too much memory, and is to be replaced.
-    ready_s: when it said that it is ready; None before.
-    leaves_by_s: it was asked to stop, and is killed then; None when it was not asked.
-    """
-
-    pid: int
-    slot: Slot
-    generation: int
-    late_s: float
-    boot_by_s: float
-    max_requests: float
-    is_aborted: bool = False
-    is_worn: bool = False
-    ready_s: float | None = None
-    leaves_by_s: float | None = None
-
-    def kill(self, signum: signal.Signals) -> None:
-        os.kill(self.pid, signum)  # It is there until waited for, so the number is nobody else's.
-
-
-def _make_tls(settings: Settings) -> TLS | None:
+def make_tls(settings: Settings) -> TLS | None:
     """Return what the settings say of TLS, None when there is to be none. Raises SettingError."""
     if settings.certificate is None:
         if settings.private_key is not None:
@@ -157,22 +63,34 @@ class Arbiter:
 
     def __init__(
         self,
-        load: Callable[[], Gateway],
+        service: Service,
         listeners: list[Listener],
-        settings: Settings,
         logs: LogFiles,
-        tls: TLS | None = None,
+        server: HookServer,
+        tls: TLS | None,
+        *,
+        succession: Succession,
+        reread: Callable[[], Service] | None = None,
     ) -> None:
-        self._load = load
-        self._tls = tls
+        """`server` is what hooks are given; `reread` gives what there is to serve by now, or raises SettingError."""
+        self._service = service
+        self._settings = service.settings
         self._listeners = listeners
-        self._settings = settings
+        self._dropped: list[Listener] = []  # by a reload: only workers of older generations listen there
         self._logs = logs
+        self._server = server
+        self._succession = succession
+        self._reread = reread
+        self._tls = tls
         self._pid = os.getpid()
-        self._wanted = settings.workers
+        self._wanted = self._settings.workers
         self._slots = SlotTable(_CAPACITY)
         self._metrics = Metrics(_CAPACITY)
+        self._watch = Watch(self._settings, self._metrics, time.monotonic())
+        self._notifier = Notifier(os.environ)
         self._children: dict[int, Child] = {}  # the oldest first
+        self._nursery = Nursery(self._run_zygote)
+        self._age = 0
         self._generation = 1
         self._is_reloading = False
         self._stopped_by: signal.Signals | None = None
@@ -182,8 +100,6 @@ class Arbiter:
         self._failed_boots = 0  # in a row
         self._young_deaths = 0  # in a row
         self._paused_until_s = 0.0  # no new worker before that
-        self._weigh_again_s = 0.0
-        self._awake_since_s = self._looked_s = time.monotonic()
         self._wakeups, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -200,6 +116,7 @@ class Arbiter:
         # The collector of a worker then leaves the pages it shares with the others as they are. bench/shared_memory.py:
         # 14.8 MB for each of 4 workers instead of 16.5, and 7.2 instead of 12.2 with --preload.
         gc.freeze()
+        call("nworkers_changed", self._settings.nworkers_changed, self._server, self._wanted, None)
         poll = select.poll()
         poll.register(self._wakeups, select.POLLIN)
         while True:
@@ -219,7 +136,7 @@ class Arbiter:
         if self._paused_until_s > now_s:
             due.append(self._paused_until_s)
         due.append(self._stops_at_s)
-        return max(0.0, min([_TICK_S, *(due_s - now_s for due_s in due)]))
+        return max(0.0, min([TICK_S, self._notifier.watchdog_s, *(due_s - now_s for due_s in due)]))
 
     def _read_wakeups(self) -> bytes:
         try:
@@ -235,13 +152,20 @@ class Arbiter:
             case signal.SIGHUP:
                 self._reload()
             case signal.SIGTTIN:
-                self._wanted += 1
+                self._want(self._wanted + 1)
             case signal.SIGTTOU:
-                self._wanted = max(1, self._wanted - 1)
+                self._want(max(1, self._wanted - 1))
             case signal.SIGUSR1:
                 self._logs.reopen()
                 for child in self._children.values():
                     child.kill(signal.SIGUSR1)
+                for zygote in self._nursery.zygotes:
+                    zygote.kill(signal.SIGUSR1)
+            case signal.SIGUSR2:
+                if self._exit_status is None:
+                    self._succession.begin(self._listeners, self._settings.pre_exec, self._server)
+            case signal.SIGWINCH:
+                self._dismiss_all()
             case signal.SIGTERM if self._may_delay():
                 self._slots.is_leaving = True
                 self._stops_at_s = time.monotonic() + self._settings.drain_delay_s
@@ -253,36 +177,47 @@ class Arbiter:
         """Do what has become due."""
         for child in self._children.values():
             self._note_state(child, now_s)
-        self._look_at_heartbeats(now_s)
-        self._look_at_boots(now_s)
-        self._look_at_wear(now_s)
+        self._watch.look(self._serving(), now_s, may_replace=not self._has_to_replace())
         self._kill_overdue(now_s)
-        if self._is_reloading and not any(child.generation < self._generation for child in self._children.values()):
-            self._is_reloading = False
+        if self._is_reloading and not self._nursery.is_loading and not self._has_old_code():
+            self._end_reload()
             log.info("Reloaded: all workers run the new code")
         if now_s >= self._stops_at_s:
             self._stop(signal.SIGTERM)
+        if self._succession.is_complete():
+            self._notifier.tell(f"MAINPID={self._pid}", "READY=1")
         if self._exit_status is None:
+            self._tend_nursery(now_s)
             self._dismiss_surplus(now_s)
             self._fork_missing(now_s)
+        self._notifier.pat_watchdog(now_s)
 
     def _serving(self) -> list[Child]:
         """Return those that boot or serve, and are to go on."""
         return [child for child in self._children.values() if child.leaves_by_s is None]
 
-    def _serves_old_code(self) -> bool:
-        """Whether some worker is still to be replaced in a reload."""
-        return any(child.generation < self._generation for child in self._serving())
+    def _has_old_code(self) -> bool:
+        """Whether some worker of before the reload is still there."""
+        return any(child.generation < self._generation for child in self._children.values())
 
     def _has_to_replace(self) -> bool:
         """Whether some worker is to leave when there is one more."""
         return any(child.is_worn or child.generation < self._generation for child in self._serving())
 
+    def _want(self, workers: int) -> None:
+        """Have so many workers from now on."""
+        if workers != self._wanted:
+            old, self._wanted = self._wanted, workers
+            self._server.num_workers = workers
+            call("nworkers_changed", self._settings.nworkers_changed, self._server, workers, old)
+
     # -- coming and going -------------------------------------------------------------------------
 
     def _fork_missing(self, now_s: float) -> None:
+        if self._settings.preload and not self._nursery.can_fork:
+            return
         # The first one shows whether the application can be loaded; when not, it is said once.
-        wanted = self._wanted + self._has_to_replace() if self._was_ready else 1
+        wanted = self._wanted + self._has_to_replace() if self._was_ready else min(1, self._wanted)
         for _ in range(wanted - len(self._serving())):
             if now_s >= self._paused_until_s:
                 self._fork(now_s)
@@ -293,48 +228,57 @@ class Arbiter:
             self._wanted = len(self._serving())
             log.error("There is no room for more than %d workers", _CAPACITY)
             return
+        self._age += 1
+        hooked = HookWorker(self._age, self._server, lambda: slot.requests)
+        call("pre_fork", self._settings.pre_fork, self._server, hooked)
+        try:
+            if self._settings.preload:
+                pid = self._nursery.fork(slot.number, self._age)
+            else:
+                target = self._service.target
+                pid = self._fork_process(lambda: self._become_worker(slot, hooked, lambda: load_gateway(target)))
+        except OSError as error:
+            self._slots.release(slot)
+            self._pause_boots(now_s, f"A worker could not be forked: {error.strerror or error}")
+            return
+        self._metrics.arbiter.worker_starts += 1
+        self._children[pid] = new_child(pid, slot, self._generation, hooked, self._settings, now_s)
+        self._server.WORKERS[pid] = hooked
+
+    def _fork_process(self, become: Callable[[], NoReturn]) -> int:
+        """Call `become` in a new process; return its id. No signal is delivered to that before it wants them."""
         sys.stdout.flush()
         sys.stderr.flush()
-        # A signal that arrives before the new process has its own handlers would go to the pipe of this one.
+        # One that arrives before the new process has its own handlers would go to the pipe of this one.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             pid = os.fork()
-        except OSError as error:
-            self._slots.release(slot)
-            self._pause_boots(now_s, f"A worker could not be forked: {error.strerror}")
-        else:
             if pid == 0:
-                self._become_worker(slot, mask)
-            self._metrics.arbiter.worker_starts += 1
-            settings = self._settings
-            self._children[pid] = Child(
-                pid,
-                slot,
-                self._generation,
-                late_s=now_s + (settings.timeout_s or math.inf),
-                boot_by_s=now_s + (settings.boot_timeout_s or math.inf),
-                max_requests=_random_limit(settings.max_requests, settings.max_requests_jitter),
-            )
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                signal.set_wakeup_fd(-1)
+                for signum in (signal.SIGCHLD, *_ASKED_FOR):
+                    signal.signal(signum, signal.SIG_DFL)
+                os.close(self._wakeups)
+                become()
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _become_worker(self, slot: Slot, mask: set[int | signal.Signals]) -> NoReturn:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.close(self._wakeups)
-        worker = Worker(
-            self._load,
-            self._listeners,
+    def _become_worker(self, slot: Slot, hooked: HookWorker, load: Callable[[], Gateway]) -> NoReturn:
+        for listener in self._dropped:  # nobody would accept from this copy, or know that it should be closed
+            listener.close()
+        equipment = Equipment(
             self._settings,
+            self._listeners,
             self._logs,
-            slot,
             self._slots,
             self._metrics,
+            self._server,
             self._on_news,
-            self._pid,
             self._tls,
         )
+        worker = Worker(equipment, load, slot, hooked)
         worker.take_signals()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         # Not os._exit: what the application registered with atexit has to run.
         sys.exit(worker.run())
 
@@ -344,113 +288,153 @@ class Arbiter:
             os.write(self._wake, bytes([_NEWS]))
 
     def _note_state(self, child: Child, now_s: float) -> None:
-        state = child.slot.state
-        if state != State.BOOTING and child.ready_s is None:
+        if child.is_up and child.ready_s is None:
             child.ready_s = now_s
-            self._was_ready = True
+            if not self._was_ready:
+                self._was_ready = True
+                self._notifier.tell("READY=1", f"MAINPID={self._pid}", "STATUS=Serving")
             self._failed_boots = 0
             log.info("Worker ready (pid: %d)", child.pid)
-        if state == State.DRAINING and child.leaves_by_s is None:  # asked by somebody else
-            child.leaves_by_s = now_s + self._settings.graceful_timeout_s + _EXIT_S
+        if child.is_draining_unasked:
+            child.leaves_by_s = now_s + self._settings.graceful_timeout_s + EXIT_S
 
     def _dismiss_surplus(self, now_s: float) -> None:
         ready = [child for child in self._serving() if child.ready_s is not None]
         ready.sort(key=lambda child: (child.generation, not child.is_worn))
-        for child in ready[: max(0, len(ready) - self._wanted)]:
-            self._dismiss(child, signal.SIGTERM, now_s + self._settings.graceful_timeout_s + _EXIT_S)
-
-    def _dismiss(self, child: Child, signum: signal.Signals, leaves_by_s: float) -> None:
-        child.kill(signum)
-        child.leaves_by_s = leaves_by_s
+        leaving = ready[: max(0, len(ready) - self._wanted)]
+        if all(child in leaving or child.generation == self._generation for child in self._serving()):
+            self._close_listeners(self._dropped)
+        for child in leaving:
+            child.dismiss(signal.SIGTERM, now_s + self._settings.graceful_timeout_s + EXIT_S)
 
     def _kill_overdue(self, now_s: float) -> None:
         for child in self._children.values():
             if child.leaves_by_s is not None and child.leaves_by_s <= now_s:
                 log.warning("Worker (pid:%d) did not stop in time and is killed", child.pid)
-                self._dismiss(child, signal.SIGKILL, now_s + _LONGEST_PAUSE_S)
+                child.dismiss(signal.SIGKILL, now_s + _LONGEST_PAUSE_S)
 
-    def _look_at_heartbeats(self, now_s: float) -> None:
-        # When this process was itself stopped (Ctrl-Z, a paused container), so were the workers.
-        if now_s - self._looked_s > 3 * _TICK_S:
-            self._awake_since_s = now_s
-        self._looked_s = now_s
-        if not self._settings.timeout_s:
+    # -- the processes that workers are forked from (--preload) ---------------------------------------
+
+    def _tend_nursery(self, now_s: float) -> None:
+        if not self._settings.preload:
+            self._nursery.close()
             return
-        for child in self._serving():
-            if child.ready_s is not None:
-                seen_s = max(child.slot.heartbeat_ns / 1e9, child.ready_s, self._awake_since_s)
-                if now_s - seen_s > self._settings.timeout_s:
-                    log.error(
-                        "Worker (pid:%d) has given no sign of life for %.0f s: it is stopped, or C code keeps the "
-                        "interpreter to itself. It is replaced; the stacks of its threads follow",
-                        child.pid,
-                        now_s - seen_s,
-                    )
-                    self._metrics.arbiter.workers_hung += 1
-                    self._dismiss(child, signal.SIGABRT, now_s + _ABORT_S)
+        if self._nursery.is_empty and now_s >= self._paused_until_s:
+            self._load_application(now_s)
+        self._nursery.end_overdue(now_s)
+        if self._nursery.switch() and self._is_reloading:
+            self._begin_generation(now_s)
 
-    def _look_at_boots(self, now_s: float) -> None:
-        for child in self._serving():
-            if child.ready_s is not None:
-                continue
-            if now_s >= child.late_s:
-                child.late_s = math.inf
-                log.warning("Worker (pid:%d) has been booting for %.0f s", child.pid, self._settings.timeout_s)
-            if now_s >= child.boot_by_s:
-                log.error(
-                    "Worker (pid:%d) was not ready within %g s (--boot-timeout) and is ended; the stacks of its "
-                    "threads follow",
-                    child.pid,
-                    self._settings.boot_timeout_s,
-                )
-                # Not dismissed: that it could not boot is to be told when it has ended.
-                child.kill(signal.SIGKILL if child.is_aborted else signal.SIGABRT)
-                child.is_aborted = True
-                child.boot_by_s = now_s + _ABORT_S
+    def _load_application(self, now_s: float) -> None:
+        """Have the application loaded in a process of its own; what loads already is given up."""
+        try:
+            self._nursery.load(self._fork_process, now_s, self._settings.boot_timeout_s)
+        except OSError as error:
+            self._pause_boots(now_s, f"No process for the application could be forked: {error.strerror}")
 
-    def _look_at_wear(self, now_s: float) -> None:
-        """Have workers replaced that have answered enough or hold too much; one after the other."""
+    def _run_zygote(self, zygote: ZygoteEnd) -> NoReturn:
+        """What a process is that has been forked to load the application."""
+        for signum in STOPS:
+            signal.signal(signum, leave)
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         settings = self._settings
-        soft, hard = settings.max_memory or math.inf, settings.max_memory_hard or math.inf
-        weighs = soft < math.inf or hard < math.inf
-        if not (weighs or settings.max_requests) or now_s < self._weigh_again_s:
-            return
-        self._weigh_again_s = now_s + _TICK_S
-        for child in self._serving():
-            held_bytes = resident_bytes(child.pid) if weighs else 0
-            if held_bytes > hard:
-                log.error(
-                    "Worker (pid:%d) holds %s, more than --max-memory-hard. It is ended; the stacks of its threads "
-                    "follow",
-                    child.pid,
-                    _megabytes(held_bytes),
-                )
-                self._dismiss(child, signal.SIGABRT, now_s + _ABORT_S)
-            elif child.ready_s is not None and not self._has_to_replace():
-                if child.slot.requests >= child.max_requests:
-                    child.is_worn = True
-                    log.info("Worker (pid:%d) has answered %d requests and is replaced", child.pid, child.slot.requests)
-                elif held_bytes > soft:
-                    child.is_worn = True
-                    log.warning(
-                        "Worker (pid:%d) holds %s, more than --max-memory, and is replaced",
-                        child.pid,
-                        _megabytes(held_bytes),
-                    )
+
+        def become_worker(slot_number: int, age: int) -> NoReturn:
+            slot = self._slots.at(slot_number)
+            hooked = HookWorker(age, self._server, lambda: slot.requests)
+            self._become_worker(slot, hooked, lambda: gateway)
+
+        try:
+            change_owner(settings)
+            gateway = load_gateway(self._service.target)
+        except (LoadError, SettingError) as error:
+            log_boot_error(error)
+            sys.exit(BOOT_FAILED)
+        zygote.serve(become_worker)
+        sys.exit(0)
 
     # -- what signals ask for ---------------------------------------------------------------------
 
     def _reload(self) -> None:
-        if self._exit_status is not None:
+        if self._exit_status is not None or not self._reconfigure():
             return
-        if self._settings.preload:
-            log.warning("The application was loaded with --preload: workers are replaced, but not their code")
-        self._generation += 1
-        self._is_reloading = True
+        call("on_reload", self._settings.on_reload, self._server)
+        self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._want(self._settings.workers)
         self._paused_until_s = 0.0
+        self._is_reloading = True
+        if self._settings.preload:
+            self._load_application(time.monotonic())  # the generation begins when that is done
+        else:
+            self._begin_generation(time.monotonic())
+
+    def _begin_generation(self, now_s: float) -> None:
+        """Have all workers replaced that there are."""
+        self._generation += 1
         for child in self._serving():
             if child.ready_s is None:  # it may hang, and would be dismissed as soon as it is ready
-                self._dismiss(child, signal.SIGTERM, time.monotonic() + _QUICK_S)
+                child.dismiss(signal.SIGTERM, now_s + _QUICK_S)
+
+    def _reconfigure(self) -> bool:
+        """Read the settings anew and use them; False, and the reason in the log, when they cannot be used."""
+        if self._reread is None:
+            return True
+        opened: list[Listener] = []
+        try:
+            service = self._reread()
+            prepare(service.settings)
+            wanted = service.settings.bind
+            known = {listener.address: listener for listener in (*self._listeners, *self._dropped)}
+            opened += [open_listener(address, service.settings) for address in wanted if address not in known]
+            tls = make_tls(service.settings)
+            logs = open_logs(service.settings)
+        except SettingError as error:
+            for listener in opened:
+                listener.turn_newcomers_away()
+                listener.close()
+            log.error("The settings cannot be used, and everything stays as it is: %s", error)
+            return False
+        for note in service.notes:
+            log.warning("%s", note)
+        known.update((listener.address, listener) for listener in opened)
+        self._listeners = [known.pop(address) for address in wanted]
+        self._dropped = list(known.values())
+        self._logs.close()
+        self._logs, self._tls = logs, tls
+        self._service, self._settings = service, service.settings
+        self._server.use_settings(service.settings)
+        self._watch = Watch(service.settings, self._metrics, time.monotonic())
+        return True
+
+    def _end_reload(self) -> None:
+        self._is_reloading = False
+        self._close_listeners(self._dropped)
+        self._notifier.tell("READY=1")
+
+    def _close_listeners(self, listeners: list[Listener]) -> None:
+        """Let go of listeners, before the last worker that drains them is asked to; the list is empty then."""
+        while listeners:
+            listener = listeners.pop()
+            if not self._succession.shares_listeners:
+                listener.turn_newcomers_away()
+            listener.close()
+
+    def _give_up_reload(self, why: str) -> None:
+        self._is_reloading = False
+        for other in self._children.values():
+            other.generation = self._generation
+        self._listeners += self._dropped  # workers that stay listen there
+        self._dropped = []
+        self._notifier.tell("READY=1")
+        log.error("Reload given up: %s. The old code stays, with %s", why, counted(len(self._serving()), "worker"))
+
+    def _dismiss_all(self) -> None:
+        """Let all workers leave and go on without, for the successor to serve; SIGHUP starts them again."""
+        if has_terminal():
+            log.info("Nothing is done: a terminal that is resized sends this signal, too")
+            return
+        self._want(0)
 
     def _may_delay(self) -> bool:
         """Whether SIGTERM leaves time for load balancers to turn away: the first one, while there is who serves."""
@@ -461,7 +445,7 @@ class Arbiter:
         self._stops_at_s = math.inf
         now_s = time.monotonic()
         if signum is signal.SIGTERM:
-            limit_s = self._settings.graceful_timeout_s + _EXIT_S
+            limit_s = self._settings.graceful_timeout_s + EXIT_S
         else:
             limit_s = 0.0 if self._stopped_by is signal.SIGINT else _QUICK_S
             signum = signal.SIGINT  # Unlike SIGQUIT it leaves no core when it comes during the last of the exit.
@@ -469,17 +453,16 @@ class Arbiter:
         self._close(0)
         for child in self._children.values():
             leaves_by_s = now_s + limit_s
-            self._dismiss(
-                child, signum, leaves_by_s if child.leaves_by_s is None else min(leaves_by_s, child.leaves_by_s)
-            )
+            child.dismiss(signum, leaves_by_s if child.leaves_by_s is None else min(leaves_by_s, child.leaves_by_s))
 
     def _close(self, exit_status: int) -> None:
         """Have no new workers. The listeners close with the last of the present ones that drains them."""
         if self._exit_status is None:
             self._exit_status = exit_status
-            for listener in self._listeners:
-                listener.turn_newcomers_away()
-                listener.close()
+            self._notifier.tell("STOPPING=1")
+            self._nursery.close()
+            self._close_listeners(self._listeners)
+            self._close_listeners(self._dropped)
 
     # -- what the dead leave to do ----------------------------------------------------------------
 
@@ -491,39 +474,44 @@ class Arbiter:
                 return
             if not pid:
                 return
+            code = os.waitstatus_to_exitcode(status)
             child = self._children.get(pid)
-            if child is not None:  # as process 1 of a container this one also reaps strangers
-                self._on_death(child, os.waitstatus_to_exitcode(status), time.monotonic())
+            if child is not None:
+                self._on_death(child, code, time.monotonic())
+            elif self._nursery.lost(pid):
+                self._on_zygote_death(pid, how(code), time.monotonic())
+            else:  # as process 1 of a container this one also reaps strangers
+                self._succession.on_death(pid, how(code))
 
     def _on_death(self, child: Child, code: int, now_s: float) -> None:
         self._note_state(child, now_s)
         del self._children[child.pid]
+        self._server.WORKERS.pop(child.pid, None)
+        call("child_exit", self._settings.child_exit, self._server, child.hooked)
         self._metrics.retire(child.slot)
         self._slots.release(child.slot)
         if child.leaves_by_s is not None:
             if code > 0:
-                log.warning("Worker (pid:%d) stopped: %s", child.pid, _how(code))
+                log.warning("Worker (pid:%d) stopped: %s", child.pid, how(code))
         elif child.ready_s is None:
-            self._on_failed_boot(child, _how(code), now_s)
+            self._on_failed_boot(f"worker (pid:{child.pid})", how(code), now_s)
         else:
-            self._on_crash(child, _how(code), now_s - child.ready_s, now_s)
+            self._on_crash(child, how(code), now_s - child.ready_s, now_s)
 
-    def _on_failed_boot(self, child: Child, how: str, now_s: float) -> None:
+    def _on_zygote_death(self, pid: int, reason: str, now_s: float) -> None:
+        if self._exit_status is not None:
+            return
+        self._on_failed_boot(f"the process that loads the application (pid:{pid})", reason, now_s)
+
+    def _on_failed_boot(self, who: str, reason: str, now_s: float) -> None:
+        what = f"{who} could not boot: {reason}"
         if not self._was_ready:
-            log.error("Worker (pid:%d) could not boot: %s. The server stops", child.pid, how)
+            log.error("%s. The server stops", what[:1].upper() + what[1:])
             self._close(BOOT_FAILED)
-        elif self._serves_old_code():
-            self._is_reloading = False
-            for other in self._children.values():
-                other.generation = self._generation
-            log.error(
-                "Reload given up: worker (pid:%d) could not boot: %s. The old code stays, with %s",
-                child.pid,
-                how,
-                _counted(len(self._serving()), "worker"),
-            )
+        elif self._is_reloading and self._serving():
+            self._give_up_reload(what)
         else:
-            self._pause_boots(now_s, f"Worker (pid:{child.pid}) could not boot: {how}")
+            self._pause_boots(now_s, what[:1].upper() + what[1:])
 
     def _pause_boots(self, now_s: float, why: str) -> None:
         pause_s = min(2.0**self._failed_boots, _LONGEST_PAUSE_S)
@@ -531,10 +519,10 @@ class Arbiter:
         self._paused_until_s = now_s + pause_s
         log.error("%s. The next try is in %.0f s", why, pause_s)
 
-    def _on_crash(self, child: Child, how: str, served_s: float, now_s: float) -> None:
+    def _on_crash(self, child: Child, reason: str, served_s: float, now_s: float) -> None:
         self._young_deaths = self._young_deaths + 1 if served_s < _YOUNG_S else 0
         self._metrics.arbiter.worker_crashes += 1
-        log.error("Worker (pid:%d) died after serving for %.1f s: %s. It is replaced", child.pid, served_s, how)
+        log.error("Worker (pid:%d) died after serving for %.1f s: %s. It is replaced", child.pid, served_s, reason)
         if self._young_deaths >= _YOUNG_DEATHS:
             self._paused_until_s = now_s + _CRASH_LOOP_PAUSE_S
             log.error(
@@ -550,25 +538,3 @@ _NEWS = 0  # what a worker writes to the pipe of the arbiter's signals; no signa
 
 def _noted(signum: int, frame: FrameType | None) -> None:
     """Handle a signal by having its number written to the wakeup pipe, which the interpreter does."""
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _megabytes(number: int) -> str:
-    return f"{number / 1024**2:.0f} MB"
-
-
-def _random_limit(least: int, jitter: int) -> float:
-    """Return a number from `least` to `least + jitter` by chance; infinite when `least` is 0."""
-    # Not by `random`, which would cost this process a megabyte.
-    return least + int.from_bytes(os.urandom(8)) % (jitter + 1) if least else math.inf
-
-
-def _how(code: int) -> str:
-    """Say how a process ended, from `os.waitstatus_to_exitcode`."""
-    if code >= 0:
-        return f"it exited with status {code}"
-    hint = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
-    return f"signal {-code} ended it ({signal.strsignal(-code)}{hint})"

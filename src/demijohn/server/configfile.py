@@ -30,13 +30,11 @@ class FileSettings:
     given: by `Flag.name`.
     application: what to serve, when a file says it.
     notes: sentences for the operator, on what has no effect.
-    sources: the files that were read.
     """
 
     given: dict[str, Given] = field(default_factory=dict)
     application: str | None = None
     notes: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
 
     def take(self, values: Mapping[str, Any], source: str, *, only_settings: bool) -> None:
         """Add what one file sets; it counts more than what is there.
@@ -44,7 +42,6 @@ class FileSettings:
         only_settings: whether nothing but settings may stand there, so that every other name is a mistake. A Python
         file has helpers of its own beside them; there, only a name that looks like a mistyped one is noted.
         """
-        self.sources.append(source)
         for name, value in values.items():
             key = name.replace("-", "_")
             if key in KEYS:

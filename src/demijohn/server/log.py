@@ -62,6 +62,11 @@ class LogFile:
         os.dup2(fresh, self.fd, inheritable=False)
         os.close(fresh)
 
+    def close(self) -> None:
+        """Close the file, in this process. A standard stream stays."""
+        if self.path is not None:
+            os.close(self.fd)
+
     def _open(self, path: str) -> int:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         if self._owner != (-1, -1) and os.geteuid() == 0 and stat.S_ISREG(os.fstat(fd).st_mode):
@@ -94,6 +99,10 @@ class LogFiles:
     error: LogFile
     access: LogFile | None
     write_access: AccessLog | None
+
+    def close(self) -> None:
+        for file in filter(None, (self.error, self.access)):
+            file.close()
 
     def reopen(self) -> None:
         self.error.reopen()

@@ -6,6 +6,8 @@ import os
 
 from .settings import SettingError
 
+SUCCESSOR = ".2"  # what the name of the file ends in while the arbiter before this one still runs; as in gunicorn
+
 
 class PidFile:
     """The pid file of this process."""
@@ -23,6 +25,12 @@ class PidFile:
                 file.write(f"{os.getpid()}\n")
         except OSError as error:
             raise SettingError(f"The file {path} cannot be written: {error.strerror}.") from None
+
+    def promote(self) -> None:
+        """Give the file of a successor the name that its predecessor's had."""
+        final = self._path.removesuffix(SUCCESSOR)
+        os.replace(self._path, final)
+        self._path = final
 
     def remove(self) -> None:
         """Remove it, unless it is another server's by now."""

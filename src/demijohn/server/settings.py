@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .cgroups import is_container, surroundings, workers_that_fit
+from .hooks import HookSettings
 from .kinds import (
     ASSIGNMENT,
     BYTES,
@@ -39,7 +40,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(HookSettings):
     """What `demijohn serve` runs with. Built by `from_values`, which checks; the constructor trusts its caller."""
 
     # -- sockets
@@ -173,7 +174,8 @@ class Settings:
         False,
         "--preload",
         SWITCH,
-        "Load the application once, before forking, so workers share its memory. SIGHUP then cannot load new code.",
+        "Load the application once, in a process that workers are forked from, so that they share its memory. SIGHUP "
+        "loads new code into another such process.",
         gunicorn="preload_app",
     )
     switch_interval_s: float = _setting(
@@ -505,6 +507,19 @@ class Given:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What to serve, and how.
+
+    target: names the application, see `loading.load`.
+    notes: sentences for the operator on settings that have no effect.
+    """
+
+    target: str
+    settings: Settings
+    notes: tuple[str, ...] = ()
+
+
 def from_values(
     values: Mapping[str, Any], environ: Mapping[str, str] | None = None, below: Mapping[str, Given] | None = None
 ) -> Settings:
@@ -562,11 +577,11 @@ def _given(
     return None
 
 
-def as_file(settings: Settings, target: str) -> str:
-    """Return the configuration file, in Python, that says what `settings` say, with a comment for each."""
-    lines = [f"wsgi_app = {target!r}"]
+def as_file(service: Service) -> str:
+    """Return the configuration file, in Python, that says what `service` says; hooks are comments."""
+    lines = [f"wsgi_app = {service.target!r}"]
     for flag in FLAGS:
-        value = getattr(settings, flag.name)
+        value = getattr(service.settings, flag.name)
         if value is None or callable(value):
             written = f"# {flag.key} = {getattr(value, '__qualname__', None)}"
         else:

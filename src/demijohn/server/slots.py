@@ -106,7 +106,7 @@ class SlotTable:
             return None
         number = min(self._free)  # so that few pages are touched
         self._free.remove(number)
-        slot = self._slot(number)
+        slot = self.at(number)
         _clear(slot)
         self._cells[0] = max(self._cells[0], number + 1)
         return slot
@@ -128,11 +128,12 @@ class SlotTable:
     def workers(self) -> Iterator[Slot]:
         """Yield the rows of the workers there are."""
         for number in range(self._cells[0]):
-            slot = self._slot(number)
+            slot = self.at(number)
             if slot.pid:
                 yield slot
 
-    def _slot(self, number: int) -> Slot:
+    def at(self, number: int) -> Slot:
+        """Return the row with this number, which another process may have taken."""
         return Slot(
             self._cells[(number + 1) * _ROW_CELLS : (number + 2) * _ROW_CELLS],
             self._texts[number * _TEXT_BYTES : (number + 1) * _TEXT_BYTES],

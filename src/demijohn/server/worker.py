@@ -7,12 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
 from .activity import Activity, show
+from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, call, must_call
 from .loading import LoadError
 from .log import LogFiles, log
 from .loop import Engine, OnRequest
@@ -30,44 +32,68 @@ BOOT_FAILED = 3  # gunicorn's exit status for it
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What all workers of a generation are given.
+
+    server: the arbiter as hooks see it.
+    tell_arbiter: to be called when the state in a slot has changed.
+    """
+
+    settings: Settings
+    listeners: list[Listener]
+    logs: LogFiles
+    slots: SlotTable
+    metrics: Metrics
+    server: HookServer
+    tell_arbiter: Callable[[], None]
+    tls: TLS | None
+
+
 class Worker:
     """What a process runs between its fork and its exit.
 
     load: gives the gateway, or raises LoadError.
-    tell_arbiter: to be called when the state in `slot` has changed.
+    hooked: this worker as hooks see it.
     """
 
-    def __init__(
-        self,
-        load: Callable[[], Gateway],
-        listeners: list[Listener],
-        settings: Settings,
-        logs: LogFiles,
-        slot: Slot,
-        slots: SlotTable,
-        metrics: Metrics,
-        tell_arbiter: Callable[[], None],
-        arbiter_pid: int,
-        tls: TLS | None,
-    ) -> None:
+    def __init__(self, equipment: Equipment, load: Callable[[], Gateway], slot: Slot, hooked: HookWorker) -> None:
+        self._settings = equipment.settings
+        self._listeners = equipment.listeners
+        self._logs = equipment.logs
+        self._slots = equipment.slots
+        self._metrics = equipment.metrics
+        self._server = equipment.server
+        self._tell_arbiter = equipment.tell_arbiter
         self._load = load
-        self._listeners = listeners
-        self._settings = settings
-        self._logs = logs
         self._slot = slot
-        self._slots = slots
-        self._metrics = metrics
-        self._tell_arbiter = tell_arbiter
-        self._arbiter_pid = arbiter_pid
-        self._tls = tls
+        self._hooked = hooked
+        hooked.pid = os.getpid()
+        self._tls = equipment.tls
 
     def take_signals(self) -> None:
         """Answer to signals as a worker does that has nothing in flight yet."""
         for signum in STOPS:
             signal.signal(signum, leave)
         signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
-        # A worker that hangs in C gets SIGABRT, one with a bug in C meets SIGSEGV: both then say where they were.
+        if self._settings.worker_int is not None:
+            for signum in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(signum, self._on_interrupt)
+        if self._settings.worker_abort is not None:
+            signal.signal(signal.SIGABRT, self._on_abort)
+        # A worker that hangs in C gets SIGABRT, one with a bug in C meets SIGSEGV: both then say where they were. What
+        # handled the signal before comes after that.
         faulthandler.enable(self._logs.error.fd, all_threads=True)
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        self._hooked.alive = False
+        call("worker_int", self._settings.worker_int, self._hooked)
+        leave(signum, frame)
+
+    def _on_abort(self, signum: int, frame: FrameType | None) -> None:
+        self._hooked.alive = False
+        call("worker_abort", self._settings.worker_abort, self._hooked)
+        raise SystemExit(1)
 
     def run(self) -> int:
         """Serve until asked to stop; return the exit status of the process."""
@@ -75,15 +101,18 @@ class Worker:
         self._slot.started_ns = time.time_ns()
         log.info("Booting worker with pid: %d", os.getpid())
         try:
-            change_owner(self._settings)
-            gateway = self._load()
-        except LoadError as error:
-            log_load_error(error)
+            return self._serve()
+        except (LoadError, SettingError, HookError) as error:
+            log_boot_error(error)
             return BOOT_FAILED
-        except SettingError as error:
-            log.error("%s", error)
-            return BOOT_FAILED
-        engine = self._engine(gateway)
+        finally:
+            call("worker_exit", self._settings.worker_exit, self._server, self._hooked)
+
+    def _serve(self) -> int:
+        must_call("post_fork", self._settings.post_fork, self._server, self._hooked)
+        change_owner(self._settings)
+        engine = self._engine(self._load())
+        must_call("post_worker_init", self._settings.post_worker_init, self._hooked)
         self._enter(State.READY)
         engine.run()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # There is nothing left to drain.
@@ -92,7 +121,10 @@ class Worker:
 
     def _engine(self, gateway: Gateway) -> Engine:
         sockets = [listener.socket for listener in self._listeners]
-        pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._arbiter_pid)
+        pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._server.pid)
+        settings = self._settings
+        if settings.pre_request is not None or settings.post_request is not None:
+            gateway = HookedGateway(gateway, self._hooked, settings.pre_request, settings.post_request)
         pages = self._own_pages()
         if pages:
             gateway = OwnPages(gateway, pages)
@@ -107,6 +139,7 @@ class Worker:
         )
 
         def drain(signum: int, frame: FrameType | None) -> None:
+            self._hooked.alive = False
             self._enter(State.DRAINING)
             engine.drain()
 
@@ -181,9 +214,10 @@ def _ask_to_drain() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-def log_load_error(error: LoadError) -> None:
-    """Say why there is no application, and where its own code raised."""
-    log.error("%s", "\n".join(filter(None, [str(error), error.code_traceback])))
+def log_boot_error(error: LoadError | SettingError | HookError) -> None:
+    """Say why there is nothing to serve, and where the application's own code raised."""
+    traceback = error.code_traceback if isinstance(error, LoadError) else ""
+    log.error("%s", "\n".join(filter(None, [str(error), traceback])))
 
 
 def leave(signum: int, frame: FrameType | None) -> NoReturn:

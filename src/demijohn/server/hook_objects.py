@@ -1,0 +1,237 @@
+"""What hooks are given: the attributes of gunicorn's arbiter, worker, request and response that hooks use.
+
+Made only where there is a hook, and from what there is anyway: a server without hooks pays nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..environ import environ_of, split_target
+from ..message import RequestHead, ResponseMessage, Suspended
+from ..typing import Gateway, Route
+from .hooks import Hook
+from .log import log
+from .settings import KEYS, Settings
+from .wsgi import internal_error
+
+
+class HookError(Exception):
+    """A hook failed before anything was served; the message names it, and its traceback is in the log."""
+
+
+def call(name: str, hook: Hook, *arguments: object) -> bool:
+    """Call a hook, if there is one; whether it went well. What it raises is logged."""
+    if hook is None:
+        return True
+    try:
+        hook(*arguments)
+    except Exception:
+        log.exception("The hook %s failed", name)
+        return False
+    return True
+
+
+def must_call(name: str, hook: Hook, *arguments: object) -> None:
+    """Call a hook without which the server must not go on. Raises HookError."""
+    if not call(name, hook, *arguments):
+        raise HookError(f"The hook {name} failed")
+
+
+class Configuration:
+    """The settings under gunicorn's names: `server.cfg.workers`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in KEYS:
+            raise AttributeError(f"There is no setting called {name}.")
+        value = getattr(self._settings, KEYS[name].name)
+        return list(value) if isinstance(value, tuple) else value
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {name: getattr(self, name) for name in KEYS}
+
+
+class HookServer:
+    """The arbiter, as hooks see it.
+
+    WORKERS: those there are, by process id.
+    num_workers: how many there are to be.
+    address: where it listens, as in the settings.
+    """
+
+    log: logging.Logger = log
+
+    def __init__(self, settings: Settings) -> None:
+        self.pid = os.getpid()
+        self.WORKERS: dict[int, HookWorker] = {}
+        self.num_workers = settings.workers
+        self.use_settings(settings)
+
+    def use_settings(self, settings: Settings) -> None:
+        """Show the settings of a reload."""
+        self.cfg = Configuration(settings)
+        self.address = list(settings.bind)
+        self.proc_name = settings.name
+        self.timeout = settings.timeout_s
+
+
+class HookWorker:
+    """A worker, as hooks see it; whatever else a hook wants to keep with it may be set.
+
+    age: the number of workers that were started before it.
+    pid: None before it is forked.
+    alive: False once it has been asked to stop.
+    """
+
+    log: logging.Logger = log
+
+    def __init__(self, age: int, server: HookServer, answered: Callable[[], int]) -> None:
+        self.age = age
+        self.pid: int | None = None
+        self.ppid = server.pid
+        self.cfg = server.cfg
+        self.timeout = server.timeout
+        self.alive = True
+        self.aborted = False
+        self._answered = answered
+
+    @property
+    def nr(self) -> int:
+        """How many requests it has answered, up to a quarter of a second ago."""
+        return self._answered()
+
+    def __str__(self) -> str:
+        return f"<Worker {self.pid}>"
+
+
+class HookRequest:
+    """A request, as hooks see it."""
+
+    def __init__(self, head: RequestHead) -> None:
+        self._head = head
+        self.method = head.method
+        self.uri = head.target.decode("latin-1")
+        self.version = head.version
+
+    @property
+    def path(self) -> str:
+        return split_target(self._head.target)[1].decode("latin-1")
+
+    @property
+    def query(self) -> str:
+        return split_target(self._head.target)[2].decode("latin-1")
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The fields, their names in upper case, as gunicorn has them."""
+        return [(name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in self._head.fields]
+
+    @property
+    def scheme(self) -> str:
+        return self._head.origin.scheme
+
+    @property
+    def remote_addr(self) -> tuple[str, int] | None:
+        """Address and port of the peer; None on a Unix socket."""
+        return self._head.origin.client
+
+    peer_addr = remote_addr
+
+
+class HookResponse:
+    """An answer, as hooks see it."""
+
+    headers_sent = True
+
+    def __init__(self, message: ResponseMessage) -> None:
+        self._message = message
+        self.status = message.status
+        self.status_code = int(message.status[:3])
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        lines = self._message.field_lines.decode("latin-1").split("\r\n")[:-1]
+        pairs = (line.partition(": ") for line in lines)
+        return [(name, value) for name, _, value in pairs]
+
+    @property
+    def response_length(self) -> int | None:
+        """The declared length of the content in bytes; None when it is not known before it is sent."""
+        content = self._message.content
+        return len(content) if isinstance(content, bytes) else self._message.content_length
+
+
+class HookedGateway:
+    """A gateway around another, which calls the hooks of requests."""
+
+    def __init__(self, gateway: Gateway, worker: HookWorker, pre_request: Hook, post_request: Hook) -> None:
+        self._gateway = gateway
+        self._worker = worker
+        self._pre_request = pre_request
+        self._post_request = post_request
+
+    def match(self, head: RequestHead) -> Route:
+        return self._gateway.match(head)
+
+    def refuses(self, head: RequestHead) -> bool:
+        return self._gateway.refuses(head)
+
+    def handle(self, head: RequestHead) -> ResponseMessage | Suspended:
+        request = HookRequest(head)
+        answer: ResponseMessage | Suspended
+        try:
+            if self._pre_request is not None:
+                self._pre_request(self._worker, request)
+        except Exception:  # the user's code: as when a view fails
+            answer = internal_error(head)
+        else:
+            answer = self._gateway.handle(head)
+        if self._post_request is None:
+            return answer
+        if isinstance(answer, Suspended):
+            return _Watched(answer, lambda message: self._followed(head, request, message))
+        return self._followed(head, request, answer)
+
+    def _followed(self, head: RequestHead, request: HookRequest, message: ResponseMessage) -> ResponseMessage:
+        """Have `post_request` called when the answer is out or given up."""
+        close = message.close
+
+        def finish() -> None:
+            try:
+                if close is not None:
+                    close()
+            finally:
+                environ: Mapping[str, Any] = environ_of(head)
+                call("post_request", self._post_request, self._worker, request, environ, HookResponse(message))
+
+        message.close = finish
+        return message
+
+
+class _Watched(Suspended):
+    """An answer that has to wait, with something to be done with the message it comes to."""
+
+    __slots__ = ("_inner", "_then")
+
+    def __init__(self, inner: Suspended, then: Callable[[ResponseMessage], ResponseMessage]) -> None:
+        self._inner = inner
+        self._then = then
+        self.context = inner.context
+        self.coroutine = inner.coroutine
+
+    def advance(
+        self, *, may_block: bool, value: Any = None, error: BaseException | None = None
+    ) -> ResponseMessage | _Watched:
+        answer = self._inner.advance(may_block=may_block, value=value, error=error)
+        if isinstance(answer, ResponseMessage):
+            return self._then(answer)
+        self.coroutine = self._inner.coroutine
+        return self
