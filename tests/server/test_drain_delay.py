@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 LONG = ("--drain-delay", "600", "--readyz-path", "/readyz", "--livez-path", "/livez")
 
 
@@ -46,7 +48,8 @@ def test_after_the_delay_what_is_in_flight_is_finished(serve: Callable[..., Any]
     gate.wait_for_view()
     server.send_signal(signal.SIGTERM)
     server.wait_for("Not ready any more")
-    server.connect_until_refused()
+    with pytest.raises(ConnectionRefusedError):
+        server.connect_until_refused()
     gate.open()
     asking.join()
     assert answers[0].status == 200
