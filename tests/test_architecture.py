@@ -25,7 +25,7 @@ server.asgi server.hook_objects server.loading
 server.poller server.limits server.leadership server.eventloop server.loop server.worker server.reload
 server.children server.upgrade server.zygote server.arbiter server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base
-container.image container.registry container.engine container.build container.deploy
+container.bytecode container.image container.registry container.engine container.build container.deploy
 container.files container
 aliased aliasing dropin dropin_site.sitecustomize cli_jsonrpc cli_server cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)

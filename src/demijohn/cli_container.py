@@ -176,6 +176,8 @@ def build_command(
             found.push(order.tag)
         click.echo(builder.summary_of_engine(order, found, left_out))
         return
+    if engine == "auto" and not (output or order.is_file_base):
+        click.echo("Neither docker nor podman answers, so the image is built without an engine.", err=True)
     image = builder.build_without_engine(order, builder.default_cache(), progress, use_cache=not no_cache)
     archive = Path(output) if output else None if push else Path(builder.archive_name(order.tag))
     if archive is not None:

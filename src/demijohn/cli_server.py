@@ -36,8 +36,8 @@ examples:
   demijohn health
   demijohn health http://127.0.0.1:8000/ready --timeout 2
 
-The exit code is 0 for an answer with a status under 500, else 1. Without a URL, it is the first page at
-port $PORT, or 8000, of this machine.
+The exit code is 0 for an answer with a status under 500, else 1. Without a URL, it is $DEMIJOHN_LIVEZ_PATH,
+or the first page, at port $PORT, or 8000, of this machine.
 """
 
 
@@ -214,7 +214,7 @@ def health(arguments: list[str]) -> int:
     parser.add_argument(
         "url",
         nargs="?",
-        default=f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/",
+        default=f"http://127.0.0.1:{os.environ.get('PORT') or 8000}{os.environ.get('DEMIJOHN_LIVEZ_PATH') or '/'}",
         metavar="URL",
         help="What to ask for [default: %(default)s]",
     )

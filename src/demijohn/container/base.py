@@ -10,6 +10,7 @@ import os
 import re
 import struct
 import tarfile
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # e_machine of an ELF header: what Go, and so images, call it, and what platform tags do.
 _MACHINES = {62: ("amd64", "x86_64"), 183: ("arm64", "aarch64"), 243: ("riscv64", "riscv64"), 22: ("s390x", "s390x")}
 _PYTHON = re.compile(r"(usr/local/bin|usr/bin|bin|opt/[^/]+/bin)/python3\.(\d+)")
+_LIBRARY = re.compile(r"((?:.*/)?lib/python3\.\d+)/(?:os\.py|(__pycache__/os\.cpython-\d+\.pyc))")
 _GLIBC = re.compile(rb"GNU C Library [^\n]*version (\d+)\.(\d+)")
 _OLDEST_MINOR = 11
 
@@ -226,7 +228,7 @@ def find_runtime(base: Base, platform: str, cache: Cache) -> Runtime:
 
     Raises ProjectError when it has none that demijohn runs on, or one for another kind of machine than `platform`.
     """
-    key = "runtime-" + cache_key("1", [layer.diff_id for layer in base.layers])
+    key = "runtime-" + cache_key("2", [layer.diff_id for layer in base.layers])
     note = cache.note(key)
     if note is None:
         note = _look_for_runtime(base)
@@ -239,7 +241,9 @@ def find_runtime(base: Base, platform: str, cache: Cache) -> Runtime:
 
 def _look_for_runtime(base: Base) -> dict[str, Any]:
     pythons: dict[str, int] = {}  # path -> e_machine; 0 for a link
-    libc, version = "", (0, 0)
+    libraries: set[str] = set()
+    compiled: set[str] = set()
+    libc, libc_version = "", (0, 0)
     for layer in base.layers:
         with layer.unpacked() as file, tarfile.open(fileobj=file, mode="r|") as archive:
             for member in archive:
@@ -247,12 +251,14 @@ def _look_for_runtime(base: Base) -> dict[str, Any]:
                 if found := _PYTHON.fullmatch(name):
                     if int(found[2]) >= _OLDEST_MINOR:
                         pythons[name] = _machine(_content(archive, member)[:20])
+                elif inside := _LIBRARY.fullmatch(name):
+                    (compiled if inside[2] else libraries).add(inside[1])
                 elif re.fullmatch(r"lib/ld-musl-.*", name):
-                    libc, version = "musl", (1, 2)
+                    libc, libc_version = "musl", (1, 2)
                 elif os.path.basename(name) == "libc.so.6" and member.isfile():
-                    libc, version = "glibc", _glibc_version(_content(archive, member))
+                    libc, libc_version = "glibc", _glibc_version(_content(archive, member))
                 elif old := re.fullmatch(r"(?:.*/)?libc-(\d+)\.(\d+)\.so", name):
-                    libc, version = "glibc", (int(old[1]), int(old[2]))
+                    libc, libc_version = "glibc", (int(old[1]), int(old[2]))
     machines = [machine for machine in pythons.values() if machine]
     if not machines or not libc:
         raise ProjectError(
@@ -262,9 +268,22 @@ def _look_for_runtime(base: Base) -> dict[str, Any]:
     # As PATH has them; the newest where there are several.
     path = min(pythons, key=lambda path: (not path.startswith("usr/local"), -int(path.rpartition(".")[2])))
     architecture, machine = _MACHINES.get(pythons[path] or machines[0], ("an unknown machine", ""))
-    return asdict(Runtime(f"/{path}", f"3.{path.rpartition('.')[2]}", machine, libc, version)) | {
-        "architecture": architecture
-    }
+    version = f"3.{path.rpartition('.')[2]}"
+    beside = f"{os.path.dirname(os.path.dirname(path))}/lib/python{version}".lstrip("/")
+    library = beside if beside in libraries else f"usr/lib/python{version}"
+    runtime = Runtime(f"/{path}", version, machine, libc, libc_version, f"/{library}", library in compiled)
+    return asdict(runtime) | {"architecture": architecture}
+
+
+def extract(base: Base, paths: Set[str], tree: Path) -> None:
+    """Write the files of an image that `paths` names, as far as it has them, into `tree`."""
+    for layer in base.layers:
+        with layer.unpacked() as file, tarfile.open(fileobj=file, mode="r|") as archive:
+            for member in archive:
+                name = member.name.removeprefix("./")
+                if name in paths and member.isfile():
+                    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                    (tree / name).write_bytes(_content(archive, member))
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

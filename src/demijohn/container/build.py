@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .base import Base, find_runtime, read_base_file
+from .bytecode import compile_library, compile_tree
 from .context import Context, read_context
 from .dockerfile import dockerfile
 from .engine import Engine
@@ -26,14 +27,13 @@ from .wheels import (
     Runtime,
     build_own_wheel,
     build_project_wheel,
-    compile_tree,
     find_wheels,
     make_environment,
     unpack,
 )
 
 # Raised when the same input would give another layer.
-_RECIPE = 1
+_RECIPE = 2
 _MADE_BY = "demijohn image build"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -161,7 +161,9 @@ def build_without_engine(order: Order, cache: Cache, progress: Progress, use_cac
         said.append(_megabytes(sum(layer.unpacked_bytes for layer in base.layers)))
     with cache.temporary() as work:
         with progress.step("Dependencies") as said:
-            dependencies = _dependency_layer(project, order.root, runtime, cache, Path(work), progress, said, use_cache)
+            dependencies = _dependency_layer(
+                project, order.root, base, runtime, cache, Path(work), progress, said, use_cache
+            )
         with progress.step("Application") as said:
             application = _application_layer(project, context, runtime, Path(work), cache, said)
         layers = [(dependencies, f"{_MADE_BY}: dependencies"), (application, f"{_MADE_BY}: application")]
@@ -180,14 +182,15 @@ def _read_base(order: Order, wanted: str, cache: Cache) -> Base:
         return read_base_from_registry(order.base_name, wanted, cache)
     except ProjectError as error:
         raise ProjectError(
-            f"The base {order.base_name} cannot be had: {error} Name another with --base: an image of a registry, or a"
-            " file (an OCI layout, an archive of docker save, or a root file system)."
+            f"The base {order.base_name} cannot be had ({str(error).rstrip('.')}): name another with --base, an image"
+            " of a registry or a file (an OCI layout, an archive of docker save, a root file system)."
         ) from None
 
 
 def _dependency_layer(
     project: Project,
     root: Path,
+    base: Base,
     runtime: Runtime,
     cache: Cache,
     work: Path,
@@ -195,7 +198,9 @@ def _dependency_layer(
     said: list[str],
     use_cache: bool,
 ) -> Layer:
-    key = "dependencies-" + _dependency_key(project, root, runtime, work)
+    # Of a base without bytecode, some of its library is compiled here.
+    stands_on = [] if runtime.library_has_bytecode else [each.diff_id for each in base.layers]
+    key = "dependencies-" + cache_key(_dependency_key(project, root, runtime, work), stands_on)
     known = cache.layer(key) if use_cache else None
     if known is not None:
         said += ["unchanged", _megabytes(known.unpacked_bytes)]
@@ -206,6 +211,7 @@ def _dependency_layer(
     for wheel in wheels:
         unpack(wheel, tree, runtime)
     compiled = compile_tree(tree, runtime, "unchecked-hash")
+    compile_library(base, runtime, work, tree)
     layer = cache.keep(key, pack(tree, work / "dependencies.layer"))
     said += [f"{len(wheels)} wheels", "" if compiled else _no_bytecode(runtime), _megabytes(layer.unpacked_bytes)]
     said[:] = filter(None, said)

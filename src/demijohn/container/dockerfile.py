@@ -63,6 +63,8 @@ FROM ${{PYTHON_IMAGE}}
 LABEL {labels}
 # `container` tells the server where it is: it listens at all interfaces, with the workers its limits allow.
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PORT={port} container=oci
+# Pages of the server itself; where the application has its own at these paths, make the variable empty.
+ENV DEMIJOHN_LIVEZ_PATH=/livez DEMIJOHN_READYZ_PATH=/readyz
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY --from=build /app /app
@@ -70,7 +72,7 @@ COPY --from=build /app /app
 USER 10001:10001
 EXPOSE {port}
 STOPSIGNAL SIGTERM
-# Slim images have no curl. Any answer under 500 counts; add a URL of yours if the first page is slow.
+# Slim images have no curl. It asks for /livez, or the first page when the server was not told to have that.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \\
     CMD ["demijohn", "health"]
 # Exec form: the server is process 1, gets SIGTERM itself and finishes what is in flight.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,8 +38,9 @@ class Engine:
             command += ["--build-arg", f"PYTHON_IMAGE={base}"]
         for secret in secrets:
             command += ["--secret", secret]
-        # BuildKit, for the secrets and the cache of pip; newer engines have nothing else.
-        done = subprocess.run([*command, str(context)], stdout=sys.stderr, stdin=subprocess.DEVNULL)
+        # The variable is for engines before 23, which have BuildKit but do not use it unless told to.
+        environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
+        done = subprocess.run([*command, str(context)], stdout=sys.stderr, stdin=subprocess.DEVNULL, env=environ)
         if done.returncode:
             raise ProjectError(
                 f"{self.name} could not build the image; the lines above say why. Without an engine it goes, too:"
@@ -70,7 +73,7 @@ def find_engine(wanted: str) -> Engine | None:
             return Engine(name, program)
         if wanted != "auto":
             raise ProjectError(
-                f"{name} {reason}: start it, or build without an engine (--engine none, with --base FILE where no"
+                f"{name} {reason}: put that right, or build without an engine (--engine none, with --base FILE where no"
                 " registry can be reached)."
             )
     return None
@@ -79,9 +82,24 @@ def find_engine(wanted: str) -> Engine | None:
 def _why_not(program: str) -> str:
     """Return why an engine cannot be used; empty when it answers."""
     try:
-        done = subprocess.run([program, "info"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_ANSWER_S)
+        done = _ask(program, "info")
+        if done.returncode:
+            return "is not running"
+        # Its own builder knows no secrets; BuildKit is a plugin since 23, and part of the engine before.
+        has_plugin = os.path.basename(program) != "docker" or not _ask(program, "buildx", "version").returncode
+        if not has_plugin and _major_version(program) >= 23:
+            return "has no buildx plugin, which building needs (docker-buildx of your distribution)"
+        return ""
     except subprocess.TimeoutExpired:
         return f"gives no answer within {_ANSWER_S:.0f} s"
     except OSError as error:
         return f"cannot be started ({error.strerror})"
-    return "is not running" if done.returncode else ""
+
+
+def _ask(program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=_ANSWER_S)
+
+
+def _major_version(program: str) -> int:
+    found = re.search(rb"version (\d+)", _ask(program, "--version").stdout)
+    return int(found[1]) if found else 0

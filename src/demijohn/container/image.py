@@ -96,6 +96,7 @@ def _run_config(base: Base, project: Project, target: str, folder: str, port: in
     variables = dict(line.split("=", 1) for line in inherited.get("Env") or [])
     variables["PATH"] = "/venv/bin:" + variables.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     variables |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "PORT": str(port), "container": "oci"}
+    variables |= {"DEMIJOHN_LIVEZ_PATH": "/livez", "DEMIJOHN_READYZ_PATH": "/readyz"}
     labels = {"title": project.title, "version": project.version, "base.name": os.path.basename(base.name)}
     return {
         "Env": [f"{name}={value}" for name, value in variables.items()],

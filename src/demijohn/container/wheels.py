@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -37,6 +36,7 @@ class Runtime:
     version: such as "3.11".
     machine: as platform tags call it: x86_64, aarch64.
     libc: "glibc" or "musl", and its version.
+    library: where its standard library is in the image, and whether bytecode of it is there.
     """
 
     executable: str
@@ -44,6 +44,8 @@ class Runtime:
     machine: str
     libc: str
     libc_version: tuple[int, int]
+    library: str
+    library_has_bytecode: bool
 
     @property
     def platform_tags(self) -> list[str]:
@@ -263,31 +265,3 @@ def _write_scripts(entry_points: str, binaries: Path) -> None:
             script.write_text(_SCRIPT.format(module=module.strip(), first=call.partition(".")[0], call=call))
             script.chmod(0o755)
             mark_as_made(script)
-
-
-# -- bytecode -----------------------------------------------------------------------------------------
-
-
-def compile_tree(tree: Path, runtime: Runtime, mode: str) -> bool:
-    """Compile what is in `tree`, whose root becomes /; False when no Python of the image's version is here.
-
-    `mode` is how bytecode is held against its source: "checked-hash" or "unchecked-hash" (PEP 552).
-    """
-    python = _python(runtime.version)
-    if python is None:
-        return False
-    # One process and a fixed seed: the order of sets, and what strings are shared, shows in the bytes.
-    command = [python, "-B", "-m", "compileall", "-q", "-f", "-j", "1", "--invalidation-mode", mode]
-    environ = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
-    # The code says for itself what it cannot be compiled for: templates of tools, syntax of other versions.
-    subprocess.run(
-        [*command, "-s", str(tree), "-p", "/", str(tree)], env=environ, stdin=subprocess.DEVNULL, capture_output=True
-    )
-    return True
-
-
-def _python(version: str) -> str | None:
-    """Return an interpreter of that version, if there is one here."""
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
-    return shutil.which(f"python{version}")
