@@ -16,7 +16,8 @@ helpers wrappers sessions routing views templating ctx commands scaffold bluepri
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
 jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
-jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.transport jsonrpc.client jsonrpc.browse
+jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.transport jsonrpc.client jsonrpc.codegen
+jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.log server.pidfile server.process server.slots server.sockets server.systemd server.tls

@@ -643,6 +643,7 @@ _OWN_COMMANDS: dict[str, click.Command] = {
     "dropin": dropin_group,
     "openrpc": cli_jsonrpc.openrpc_command,
     "call": cli_jsonrpc.call_command,
+    "jsonrpc": cli_jsonrpc.jsonrpc_group,
 }
 for _command in _OWN_COMMANDS.values():
     cli.add_command(_command)

@@ -144,3 +144,65 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+# -- clients ------------------------------------------------------------------------------------
+
+
+@click.group("jsonrpc", short_help="Write clients of JSON-RPC methods.")
+def jsonrpc_group() -> None:
+    """Write what uses JSON-RPC methods."""
+
+
+@jsonrpc_group.command(
+    "client",
+    short_help="Write a typed client.",
+    epilog="""
+\b
+Examples:
+  demijohn jsonrpc client app:app > shop_client.py
+  demijohn jsonrpc client app:app --language typescript --url https://example.org/api > shop.ts
+  demijohn jsonrpc client http://127.0.0.1:8000/api > shop_client.py
+""",
+)
+@click.argument("source", required=False, metavar="[APP | URL]")
+@click.option(
+    "--language", "-l", type=click.Choice(["python", "typescript"]), default="python", show_default=True,
+    help="What to write it in.",
+)  # fmt: skip
+@_path_option
+@click.option("--url", metavar="URL", help="Where the client is to find the methods, unless it is told.")
+@click.pass_context
+def client_command(
+    context: click.Context, source: str | None, language: str, path: str | None, url: str | None
+) -> None:
+    """Print a typed client of the JSON-RPC methods of APP, or of those that URL tells of in rpc.discover.
+
+    The application is found as 'demijohn run' finds it, unless APP names it.
+    """
+    from .jsonrpc.codegen_python import python
+    from .jsonrpc.codegen_typescript import typescript
+
+    if source and source.startswith(("http://", "https://")):
+        document, url = _discovered(source), url or source
+    else:
+        document = _document(context, source, path, url)
+        if language == "python" and document["servers"][0]["url"].startswith("/"):
+            # Where `demijohn serve` listens unless told; a page can do with the path alone.
+            url = f"http://127.0.0.1:8000{document['servers'][0]['url']}"
+    try:
+        text = (python if language == "python" else typescript)(document, url)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(text, nl=False)
+
+
+def _discovered(url: str) -> dict[str, Any]:
+    from .jsonrpc.client import CallError, Client
+
+    try:
+        with Client(url) as client:
+            document: dict[str, Any] = client.call("rpc.discover")
+    except CallError as error:
+        raise click.ClickException(str(error)) from None
+    return document

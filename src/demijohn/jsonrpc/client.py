@@ -157,6 +157,14 @@ def _compiled(returns: Hint) -> Hint:
     return readable(returns)
 
 
+OMITTED: Any = type("Omitted", (), {"__repr__": lambda self: "OMITTED"})()  # a parameter that is left out
+
+
+def given(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params that are not OMITTED: generated clients use it."""
+    return {name: value for name, value in params.items() if value is not OMITTED}
+
+
 def _one_way(arguments: tuple[Any, ...], named: dict[str, Any]) -> Params | None:
     if arguments and named:
         raise TypeError("JSON-RPC passes parameters by position or by name, not both")
