@@ -317,7 +317,7 @@ def shown_default(default: Any) -> str:
     if default is None or default == ():
         return "none"
     if isinstance(default, bool):
-        return "off"
+        return "on" if default else "off"
     if isinstance(default, tuple):
         return ", ".join(default)
     return f"{default:g}" if isinstance(default, float) else str(default)

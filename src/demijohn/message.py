@@ -258,6 +258,44 @@ def response_message(
     return ResponseMessage(status, encode_field_lines(lines), content, content_length, own_fields, close)
 
 
+_HOP_BY_HOP_BYTES = frozenset(name.encode() for name in HOP_BY_HOP)
+
+
+def response_message_of_bytes(
+    status: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    content: bytes | Iterable[bytes],
+    close: Callable[[], object] | None = None,
+) -> ResponseMessage:
+    """Do what `response_message` does for header names and values that are bytes, as in ASGI. Raises BadResponse."""
+    if len(status) < 3 or not status[:3].isdecimal() or status[3:4] not in ("", " "):
+        raise BadResponse(f"the status {status!r} is not three digits")
+    content_length: int | None = None
+    own_fields: frozenset[bytes] = _NO_FIELDS
+    lines: list[bytes] = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-length":
+            if not value.isdigit():
+                raise BadResponse(f"Content-Length {value!r} is not a number of bytes")
+            content_length = int(value)
+        elif lower not in _HOP_BY_HOP_BYTES:
+            if lower in (b"date", b"server"):
+                own_fields = own_fields | {lower}
+            if not name or name.translate(None, TOKEN_CHARS):
+                raise BadResponse(f"{name!r} is not a header name")
+            lines.append(b"%b: %b\r\n" % (name, value))
+    block = b"".join(lines)
+    _check_block(block, len(lines))
+    return ResponseMessage(status, block, content, content_length, own_fields, close)
+
+
+def _check_block(block: bytes, lines: int) -> None:
+    # One CR and one LF for each line means that none is inside a name or a value.
+    if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
+        raise BadResponse("a header holds CR, LF or NUL")
+
+
 def encode_field_lines(lines: list[str]) -> bytes:
     """Encode `"Name: value\\r\\n"` lines, refusing all that could be read as another line.
 
@@ -268,9 +306,7 @@ def encode_field_lines(lines: list[str]) -> bytes:
         block = text.encode("latin-1")
     except UnicodeEncodeError as error:
         raise BadResponse(f"a header holds {text[error.start]!r}, which ISO 8859-1 cannot say") from None
-    # One CR and one LF for each line means that none is inside a name or a value.
-    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
-        raise BadResponse("a header holds CR, LF or NUL")
+    _check_block(block, len(lines))
     for line in lines:
         name = line.partition(":")[0]
         if not name or not name.isascii() or name.encode().translate(None, TOKEN_CHARS):

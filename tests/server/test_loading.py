@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from demijohn.server.asgi import ASGIGateway
 from demijohn.server.loading import LoadError, gateway_of, load
 from demijohn.server.native import NativeGateway
 from demijohn.server.wsgi import WSGIGateway
@@ -151,6 +152,23 @@ def test_a_factory_has_to_return_something(module: Callable[..., None]) -> None:
     assert message_of("shop:number()") == "shop:number() cannot be called: it is of type int (3)."
 
 
+def test_the_interface_is_seen_by_the_application_unless_it_is_said(module: Callable[..., None]) -> None:
+    module(
+        "async def asgi(scope, receive, send):\n    pass\n\n"
+        "class Instance:\n    async def __call__(self, scope, receive, send):\n        pass\n\n"
+        "instance = Instance()\n\n"
+        "def plain(scope, receive, send):\n    return instance(scope, receive, send)\n\n"
+        "def wsgi(environ, start_response):\n    return []\n\n"
+        "def hidden(*args):\n    return asgi(*args)\n"
+    )
+    kinds = {name: type(gateway_of(load(f"shop:{name}"), name)).__name__ for name in ("asgi", "instance", "plain")}
+    assert kinds == dict.fromkeys(kinds, "ASGIGateway")
+    assert isinstance(gateway_of(load("shop:wsgi"), "shop:wsgi"), WSGIGateway)
+    assert isinstance(gateway_of(load("shop:hidden"), "shop:hidden"), WSGIGateway)
+    assert isinstance(gateway_of(load("shop:hidden"), "shop:hidden", "asgi"), ASGIGateway)
+    assert isinstance(gateway_of(load("shop:asgi"), "shop:asgi", "wsgi"), WSGIGateway)
+
+
 def test_what_is_no_application_is_not_served(module: Callable[..., None]) -> None:
     module(
         "number = 3\n"
@@ -159,10 +177,9 @@ def test_what_is_no_application_is_not_served(module: Callable[..., None]) -> No
         "def one(environ):\n    pass\n"
     )
     expected = {
-        "shop:number": "shop:number is of type int (3), not a WSGI application.",
+        "shop:number": "shop:number is of type int (3), not a WSGI or ASGI application.",
         "shop:create": "shop:create takes no arguments, so it may be a factory: write shop:create() to serve what it "
         "returns.",
-        "shop:asgi": "shop:asgi is an ASGI application; this server serves WSGI applications.",
     }
     for target, sentence in expected.items():
         with pytest.raises(LoadError) as caught:

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -235,8 +236,8 @@ class Arbiter:
             if self._settings.preload:
                 pid = self._nursery.fork(slot.number, self._age)
             else:
-                target = self._service.target
-                pid = self._fork_process(lambda: self._become_worker(slot, hooked, lambda: load_gateway(target)))
+                load = partial(load_gateway, self._service.target, self._settings.interface)
+                pid = self._fork_process(lambda: self._become_worker(slot, hooked, load))
         except OSError as error:
             self._slots.release(slot)
             self._pause_boots(now_s, f"A worker could not be forked: {error.strerror or error}")
@@ -347,7 +348,7 @@ class Arbiter:
 
         try:
             change_owner(settings)
-            gateway = load_gateway(self._service.target)
+            gateway = load_gateway(self._service.target, self._service.settings.interface)
         except (LoadError, SettingError) as error:
             log_boot_error(error)
             sys.exit(BOOT_FAILED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import sys
@@ -23,10 +24,52 @@ Done = Callable[[Any, BaseException | None], object]
 """Called in the loop's thread with what a coroutine returned, or with None and what it raised."""
 
 
+class Starter:
+    """Makes tasks of one event loop that run until they first wait, before `start` comes back.
+
+    A task is otherwise run by the loop when that comes round; most are done by then.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._step: Callable[[], object] | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> asyncio.Task[Any]:
+        """Return the task, which may be done. To be called in the loop's thread, not in a task."""
+        loop: Any = self._loop
+        # asyncio has `eager_start` for this since 3.12. Before, a new task asks its loop for nothing but to be run.
+        loop.call_soon = self._take_step
+        try:
+            task = asyncio.Task(coroutine, loop=loop, context=context)
+        finally:
+            del loop.call_soon
+        step, self._step = self._step, None
+        assert step is not None
+        # asyncio lets these two out of any task, when they have become its outcome.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            context.run(step)
+        return task
+
+    def _take_step(self, step: Callable[[], object], *, context: Context) -> None:
+        self._step = step
+
+
+def new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """Return a loop of the kind that the setting `asgi_loop` names. Raises ImportError when it is not installed."""
+    if kind == "uvloop":
+        import uvloop  # type: ignore[import-not-found, unused-ignore]  # an extra
+
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
+    return asyncio.new_event_loop()
+
+
 class EventLoop:
     """Runs coroutines for threads that have no event loop. There is no thread of its own before the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "asyncio") -> None:
+        """`kind` is for `new_loop`."""
+        self._kind = kind
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -42,7 +85,7 @@ class EventLoop:
 
         `done` is called when the task has left the context. Raises RuntimeError when the loop was stopped.
         """
-        loop = self._loop or self._begin()
+        loop = self._loop or self.begin()
         self._submitted.append((coroutine, context, done))
         # Many coroutines that are started at a time wake the loop once. Both sides look after they have written.
         if not self._is_told:
@@ -121,12 +164,13 @@ class EventLoop:
 
     # -- the loop's thread ---------------------------------------------------------------------------
 
-    def _begin(self) -> asyncio.AbstractEventLoop:
+    def begin(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, with its thread started."""
         with self._lock:
             if self._loop is None:
                 if self._stopping:
                     raise RuntimeError("The worker has stopped its event loop.")
-                loop = asyncio.new_event_loop()
+                loop = new_loop(self._kind)
                 self._thread = threading.Thread(target=self._live, args=(loop,), name="demijohn-async", daemon=True)
                 self._thread.start()
                 self._loop = loop

@@ -48,6 +48,7 @@ _NO_CONTROL = "there is no control socket; the signals of the arbiter do what it
 _NO_HTTP2 = "the server speaks HTTP/1.1; HTTP/2 belongs to the proxy in front of it."
 _NO_PASTE = "an application that PasteDeploy makes is named as module:factory(...)."
 _NO_UWSGI = "the server speaks HTTP, not the protocol of uWSGI; have the proxy speak HTTP."
+_NO_CANCEL = "an ASGI application whose peer has gone is told so, and goes on to its end."
 _STRICT = "such requests are refused, because proxies and applications disagree on what they mean."
 
 ACCEPTED: dict[str, Accepted] = {
@@ -90,6 +91,7 @@ ACCEPTED: dict[str, Accepted] = {
         _switch("permit_unconventional_http_method", "--permit-unconventional-http-method", _STRICT),
         _switch("permit_unconventional_http_version", "--permit-unconventional-http-version", _STRICT),
         _switch("casefold_http_method", "--casefold-http-method", "a method is passed on as it was sent."),
+        _accepted("asgi_disconnect_grace_period", "--asgi-disconnect-grace-period", _NO_CANCEL, 3),
         _accepted("control_socket", "--control-socket", _NO_CONTROL),
         _accepted("control_socket_mode", "--control-socket-mode", _NO_CONTROL),
         _switch("control_socket_disable", "--no-control-socket", _NO_CONTROL),

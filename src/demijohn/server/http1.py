@@ -200,6 +200,10 @@ class Connection:
     persistent: whether the connection may carry more requests than those read so far (RFC 9112 §9.3).
     in_message: whether a request has begun to arrive and is not complete.
     framing: of the answer begun last, when its content comes in parts; None when it has no content to send.
+    incoming: the content that has arrived of a request that was given away before it was complete (`begin_incoming`);
+        None when there is no such request. Once all of it is there, the request is an event as ever.
+    takes_websockets: whether the opening handshake of a WebSocket is an event; what came behind it is in `upgraded`,
+        and what comes later is no HTTP.
     """
 
     __slots__ = (
@@ -235,7 +239,10 @@ class Connection:
         "expecting",
         "framing",
         "in_message",
+        "incoming",
         "persistent",
+        "takes_websockets",
+        "upgraded",
     )
 
     def __init__(
@@ -247,6 +254,9 @@ class Connection:
         self.persistent = True
         self.in_message = False
         self.framing: Framing | None = None
+        self.incoming: list[bytes] | None = None
+        self.takes_websockets = False
+        self.upgraded: bytes | None = None
         self._limits = limits
         self._smallest_limit = min(
             limits.limit_request_line, limits.limit_request_field_size, limits.limit_request_head
@@ -288,7 +298,11 @@ class Connection:
         try:
             self._feed(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._read_without_upgrade(data[upgrade.args[0] :])
+            rest = data[upgrade.args[0] :]
+            if self.takes_websockets and self._asks_for_websocket():
+                self._switch(rest)
+            else:
+                self._read_without_upgrade(rest)
         except httptools.HttpParserError as error:
             # After a request that ends the connection the rest is not read (RFC 9112 §9.6); after a refusal neither.
             if self.persistent:
@@ -357,6 +371,25 @@ class Connection:
         self.expecting = None
         self.events.append(head)
 
+    def begin_incoming(self) -> RequestHead | None:
+        """Return the request whose content is arriving, which goes to `incoming` from now on; None without one."""
+        if self._head is None or self.incoming is not None:
+            return None
+        self.incoming = [bytes(self._body)] if self._body else []
+        self._body = b""
+        if self._spool is not None:
+            self._spool.seek(0)
+            self.incoming.append(self._spool.read())
+            self.discard()
+        return self._head
+
+    def leave_content(self) -> None:
+        """Do without the rest of `incoming`; its request is the last one."""
+        self.persistent = False
+        self.in_message = False
+        self.expecting = None
+        self.incoming = None
+
     def discard(self) -> None:
         """Drop the content of an unfinished request."""
         if self._spool is not None:
@@ -424,6 +457,25 @@ class Connection:
         self._parser = httptools.HttpRequestParser(_SecondReading(self))
         self._feed = self._parser.feed_data
         self.receive_data(head + rest)
+
+    def _asks_for_websocket(self) -> bool:
+        """Whether the request that asks for another protocol asks for this one alone (RFC 6455 §4.2.1)."""
+        head = self._head
+        return (
+            head is not None
+            and head.version is _HTTP_11
+            and [value.lower() for name, value in head.fields if name == b"upgrade"] == [b"websocket"]
+            and not any(name in (b"content-length", b"transfer-encoding") for name, _ in self._of_message)
+        )
+
+    def _switch(self, rest: bytes) -> None:
+        """Give away the opening handshake of a WebSocket. When it is refused, the answer is the last one."""
+        assert self._head is not None
+        self.events.append(self._head)
+        self.upgraded = rest
+        self.persistent = False
+        self.in_message = False
+        self._head = None
 
     # -- called by the parser ------------------------------------------------------------------------
 
@@ -579,6 +631,9 @@ class Connection:
         self._body_bytes += len(data)
         if limits.limit_request_body is not None and self._body_bytes > limits.limit_request_body:
             raise self._reject(413, _LARGE_CONTENT)
+        if self.incoming is not None:
+            self.incoming.append(data)
+            return
         if self._body_bytes > limits.body_buffer_bytes:
             self._write_to_spool(data)
         elif not self._body:
@@ -606,7 +661,10 @@ class Connection:
             return  # llhttp only stops here; the content is read by _read_without_upgrade
         head = self._head
         assert head is not None
-        if self._body_bytes:
+        if self.incoming is not None:
+            self.incoming = None
+            self._body_bytes = 0
+        elif self._body_bytes:
             self._take_content(head)
         self._head = None
         self._target = b""
@@ -697,6 +755,11 @@ class Connection:
                 content or b"",
             )
         )
+
+    def switching_bytes(self, lines: list[bytes]) -> bytes:
+        """Return the answer that changes to another protocol (RFC 9110 §15.2.2); `lines` are field lines."""
+        first = (b"HTTP/1.1 101 Switching Protocols", self._heads.server_line[:-2], self._heads.date_line[:-2])
+        return b"\r\n".join((*first, *lines, b"", b""))
 
     def respond_to_error(self, error: ProtocolError) -> bytes:
         """Return the answer to a request that was refused. It is the connection's last."""

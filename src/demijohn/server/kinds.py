@@ -180,6 +180,7 @@ def _parse_client_certificates(value: Any) -> str:
 BYTES = Kind("BYTES", _parse_bytes)
 LIMIT = Kind("BYTES", _parse_limit)
 SWITCH = Kind("", _parse_switch)
+YES_NO = Kind("BOOL", _parse_switch)  # for what is on unless told otherwise
 MASK = Kind("INT", _parse_mask)
 USER = Kind("USER", _parse_user)
 GROUP = Kind("GROUP", _parse_group)

@@ -86,7 +86,7 @@ def check(service: Service) -> int:
     """
     try:
         prepare(service.settings)
-        load_gateway(service.target)
+        load_gateway(service.target, service.settings.interface)
     except SettingError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -246,6 +246,10 @@ class Team(Generic[Job]):
         with contextlib.suppress(RuntimeError):  # somebody else was first
             self._watch_wake.release()
 
+    def sleep(self, longest_s: float) -> None:
+        """Sleep until `wake_watch`, or for `longest_s`: where there is no leader that could be stuck in a view."""
+        self._watch_wake.acquire(timeout=longest_s)
+
     def watch(self, longest_s: float) -> None:
         """Sleep until it is time to look again, look, and depose a leader that is stuck in a view.
 

@@ -30,24 +30,26 @@ class LoadError(Exception):
         self.code_traceback = code_traceback
 
 
-def load_gateway(target: str) -> Gateway:
+def load_gateway(target: str, interface: str = "auto") -> Gateway:
     """Import the application `target` names, and return how the server reaches it. Raises LoadError."""
     try:
-        return gateway_of(load(target), target)
+        return gateway_of(load(target), target, interface)
     finally:
         # `logging.config.dictConfig`, as Django and many others call it, switches off the loggers that are there.
         log.disabled = False
 
 
-def gateway_of(application: Any, target: str) -> Gateway:
-    """Return how the server reaches `application`. Raises LoadError for what it cannot serve."""
-    if hasattr(application, "native_match") and hasattr(application, "native_handle"):
+def gateway_of(application: Any, target: str, interface: str = "auto") -> Gateway:
+    """Return how the server reaches `application`, by the setting `interface`. Raises LoadError when it cannot."""
+    if interface == "auto" and hasattr(application, "native_match") and hasattr(application, "native_handle"):
         return NativeGateway(application)
     if not callable(application):
-        raise LoadError(f"{target} is {_described(application)}, not a WSGI application.")
+        raise LoadError(f"{target} is {_described(application)}, not a WSGI or ASGI application.")
     required = _required_parameters(application)
-    if required == ["scope", "receive", "send"]:
-        raise LoadError(f"{target} is an ASGI application; this server serves WSGI applications.")
+    if interface == "asgi" or (interface == "auto" and _is_asgi(application, required)):
+        from .asgi import ASGIGateway  # inside, for its cost: it needs more than the others do
+
+        return ASGIGateway(application)
     if required == []:
         raise LoadError(
             f"{target} takes no arguments, so it may be a factory: write {target}() to serve what it returns."
@@ -171,6 +173,17 @@ def _is_application(value: Any, module: ModuleType) -> bool:
         return False  # a helper it imported
     required = _required_parameters(value)
     return required is not None and len(required) == 2
+
+
+def _is_asgi(application: Any, required: list[str] | None) -> bool:
+    """Whether an application is called with scope, receive and send (ASGI 3), by its signature."""
+    if required is not None and len(required) != 3:
+        return False
+    return (
+        required == ["scope", "receive", "send"]
+        or inspect.iscoroutinefunction(application)
+        or inspect.iscoroutinefunction(getattr(application, "__call__", None))  # noqa: B004 (the method is looked at)
+    )
 
 
 def _required_parameters(value: Any) -> list[str] | None:

@@ -115,6 +115,7 @@ _CONTENT = 2  # the rest of its content
 _SENDING = 3  # the peer to read its answer
 _LINGERING = 4  # the peer to close
 _PREAMBLE = 5  # what a proxy says first
+EXCHANGING = 6  # what an application and the peer have for each other, see `asgi_engine.py`
 
 
 class _Client:
@@ -127,10 +128,12 @@ class _Client:
     answer: the answer they belong to.
     lingers: whether the peer may be sending, so that closing at once could cost it the answer.
     preamble: what a proxy says first, until that is read.
+    channel: what an application sees of it while it is in the state EXCHANGING.
     """
 
     __slots__ = (
         "answer",
+        "channel",
         "deadline",
         "disarmed",
         "events",
@@ -157,6 +160,7 @@ class _Client:
         self.events = READ
         self.unsent: memoryview | None = None
         self.answer: _Answer | None = None
+        self.channel: Any = None
         self.lingers = False
         self.preamble: PreambleReader | None = None
 
@@ -238,7 +242,8 @@ class Engine:
         self._listeners = {listener.fileno(): listener for listener in listeners}
         # One thread more than asked for: it polls while all the others are inside slow views.
         self._team: Team[Job] = Team(settings.threads + 1, self._lead, self._work)
-        self._loop = EventLoop()
+        self._watch = self._team.watch
+        self._loop = EventLoop(settings.asgi_loop)
         self._loop_member = Member()  # what the event loop's thread is where a member of the team is asked for
         self._waiting: set[_Waiting] = set()
         self._for_leader: deque[Job] = deque()  # what found no free thread; each comes with a byte to wake the leader
@@ -272,6 +277,9 @@ class Engine:
 
     # -- the calling thread ------------------------------------------------------------------------
 
+    def start_up(self) -> None:
+        """Do what has to be done before the first request. Raises LoadError when there can be none."""
+
     def run(self) -> None:
         """Serve until drained. The calling thread keeps watch and runs no view, so signals find it free."""
         sys.setswitchinterval(self._settings.switch_interval_s)
@@ -279,13 +287,13 @@ class Engine:
             listener.setblocking(False)
         self._heads.set_time(time.time())
         self._set_accepting(True)
-        self._team.start()
+        self._start()
         beat_at = 0.0
         now = monotonic()
         while not self._finished:
             until_given_up = _IDLE_BEAT_S if self._drain_deadline is None else max(0.0, self._drain_deadline - now)
             until_over_limit = max(0.0, self._look_at_limits_at - now)
-            self._team.watch(min(_IDLE_BEAT_S, until_given_up, until_over_limit))
+            self._watch(min(_IDLE_BEAT_S, until_given_up, until_over_limit))
             now = monotonic()
             if now >= self._look_at_limits_at:
                 self._end_overdue(now)
@@ -300,6 +308,10 @@ class Engine:
                 self._give_up()
         self._show_life()
         self._release_descriptors()
+
+    def _start(self) -> None:
+        """Have a thread wait for events."""
+        self._team.start()
 
     def _release_descriptors(self) -> None:
         """Close what no thread uses; one that is stuck in a view closes its connection when it comes out."""
@@ -505,8 +517,10 @@ class Engine:
                     self._resume(member, client)
                 elif client.state == _LINGERING:
                     self._linger_on(client)
-                else:
+                elif client.state == _PREAMBLE:
                     self._read_preamble(client)
+                else:
+                    self._exchange(client)
             except Exception:
                 self._failed(member, client)
 
@@ -790,6 +804,10 @@ class Engine:
             self._close(client)
             return
         self._wait_for(client, _LINGERING, READ, monotonic() + _LINGER_S)
+
+    def _exchange(self, client: _Client) -> None:
+        """Handle an event of a connection in a state of a subclass's own."""
+        raise NotImplementedError
 
     def _linger_on(self, client: _Client) -> None:
         try:

@@ -25,6 +25,7 @@ from .kinds import (
     PROXY_PROTOCOL,
     SWITCH,
     USER,
+    YES_NO,
     Flag,
     choice,
 )
@@ -227,6 +228,58 @@ class Settings(HookSettings):
         "A worker that holds more memory is ended at once, with the requests inside it, and replaced. For what fills "
         "the memory of the machine before a request is done.",
         unit="bytes",
+    )
+
+    # -- ASGI and WebSockets
+    interface: str = _setting(
+        "auto",
+        "--interface",
+        choice("INTERFACE", "auto", "wsgi", "asgi"),
+        "How the application is called: wsgi, asgi, or auto for what it looks like.",
+    )
+    asgi_lifespan: str = _setting(
+        "auto",
+        "--asgi-lifespan",
+        choice("MODE", "auto", "on", "off"),
+        "Whether an ASGI application is told of start and stop (lifespan): auto asks it once, on refuses to serve one "
+        "that does not answer, off does not ask.",
+        gunicorn="asgi_lifespan",
+    )
+    asgi_loop: str = _setting(
+        "auto",
+        "--asgi-loop",
+        choice("LOOP", "auto", "asyncio", "uvloop"),
+        "The event loop of coroutines: asyncio's, uvloop's when that is installed, or auto for asyncio's.",
+        gunicorn="asgi_loop",
+    )
+    root_path: str | None = _setting(
+        None,
+        "--root-path",
+        _text("PATH"),
+        "Where a proxy has mounted an ASGI application, when it cuts that off: the root_path of its scopes.",
+        gunicorn="root_path",
+    )
+    websocket_max_bytes: int = _setting(
+        16 * 1024 * 1024,
+        "--websocket-max-message-size",
+        BYTES,
+        "Largest message of a WebSocket, decompressed; for a larger one the connection is closed with 1009.",
+        unit="bytes",
+        gunicorn="websocket_max_message_size",
+    )
+    websocket_ping_interval_s: float = _setting(
+        20.0,
+        "--websocket-ping-interval",
+        _seconds(),
+        "How often the peer of a WebSocket is asked whether it is there; one that has not answered by the next time is "
+        "given up. 0 turns it off.",
+        unit="s",
+    )
+    websocket_deflate: bool = _setting(
+        True,
+        "--websocket-deflate",
+        YES_NO,
+        "Whether messages of WebSockets are compressed when the peer can do it (permessage-deflate).",
     )
 
     # -- clocks

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,11 +20,13 @@ from .loading import LoadError
 from .log import LogFiles, log
 from .loop import Engine, OnRequest
 from .metrics import Metrics, Row
+from .native import NativeGateway
 from .ownpages import OwnPage, OwnPages, Page, alive, counts, readiness
 from .process import change_owner
 from .settings import SettingError, Settings
 from .slots import Slot, SlotTable, State
 from .sockets import Listener
+from .wsgi import WSGIGateway
 
 if TYPE_CHECKING:
     from .tls import TLS
@@ -112,6 +115,7 @@ class Worker:
         must_call("post_fork", self._settings.post_fork, self._server, self._hooked)
         change_owner(self._settings)
         engine = self._engine(self._load())
+        engine.start_up()
         must_call("post_worker_init", self._settings.post_worker_init, self._hooked)
         self._enter(State.READY)
         engine.run()
@@ -123,12 +127,13 @@ class Worker:
         sockets = [listener.socket for listener in self._listeners]
         pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._server.pid)
         settings = self._settings
+        engine_class = _engine_class(gateway)
         if settings.pre_request is not None or settings.post_request is not None:
             gateway = HookedGateway(gateway, self._hooked, settings.pre_request, settings.post_request)
         pages = self._own_pages()
         if pages:
             gateway = OwnPages(gateway, pages)
-        engine = Engine(
+        engine = engine_class(
             sockets,
             gateway,
             self._settings,
@@ -207,6 +212,17 @@ class _Pulse:
             log.warning("The arbiter (pid: %d) is gone, so this worker stops too", self._arbiter_pid)
             self._arbiter_pid = 0
             _ask_to_drain()
+
+
+def _engine_class(gateway: Gateway) -> Callable[..., Engine]:
+    if isinstance(gateway, NativeGateway | WSGIGateway):
+        return Engine
+    # Inside, for its cost: it needs more than the others do.
+    from .asgi import ASGIGateway
+    from .asgi_engine import ASGIEngine
+
+    assert isinstance(gateway, ASGIGateway)
+    return partial(ASGIEngine, application=gateway)
 
 
 def _ask_to_drain() -> None:

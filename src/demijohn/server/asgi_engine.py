@@ -1,0 +1,431 @@
+"""The engine of a worker with an ASGI application: all of it runs in the thread of the event loop.
+
+The descriptors of the connections stay in the engine's own poller, and the loop waits for that one descriptor: so a
+connection costs the loop nothing, and everything that `loop.py` knows of connections holds here too. What is added is a
+state in which an application works on a connection while the peer may send and read (`Channel`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import socket
+from time import monotonic
+from typing import Any
+
+from ..message import RequestHead, ResponseMessage
+from ..typing import Gateway, Route
+from .activity import Activity, Task
+from .asgi import ASGIGateway, Exchange, HTTPExchange, Waiting
+from .asgi_websocket import WebSocketExchange
+from .eventloop import Starter
+from .http1 import Connection
+from .leadership import Member
+from .lifespan import Lifespan, StartupFailed
+from .loading import LoadError
+from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, Engine, _Answer, _Client
+from .poller import READ, WRITE, EpollPoller
+from .settings import Settings
+
+log = logging.getLogger("demijohn.server")
+
+# What may be written and not be sent before an application that goes on writing has to wait.
+_UNSENT_BYTES = 65536
+_NEVER = float("inf")
+
+
+class ASGIEngine(Engine):
+    """Serves the connections of some listeners with an ASGI application, until it is drained."""
+
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        gateway: Gateway,
+        settings: Settings,
+        *,
+        application: ASGIGateway,
+        **options: Any,
+    ) -> None:
+        """`gateway` is what stands in front of `application`, or that itself; `options` are those of `Engine`."""
+        self._epoll = EpollPoller()
+        super().__init__(listeners, gateway, settings, poller=self._epoll, **options)
+        self._gateway = application
+        self._watch = self._team.sleep
+        self._team.leader = self._loop_member
+        # What was set where the application was imported is there for every request.
+        self._context = contextvars.copy_context()
+        self._lifespan: Lifespan | None = None
+        self._running: dict[asyncio.Task[None], Channel] = {}
+
+    # -- the calling thread ------------------------------------------------------------------------
+
+    def start_up(self) -> None:
+        """Start the event loop, and the application's lifespan. Raises LoadError."""
+        try:
+            loop = self._asyncio = self._loop.begin()
+        except ImportError as error:
+            raise LoadError(f"There is no event loop of the kind asked for: {error}. Install uvloop.") from None
+        self._starter = Starter(loop)
+        if self._settings.asgi_lifespan != "off":
+            self._lifespan = Lifespan(self._gateway, self._settings.asgi_lifespan == "on")
+            try:
+                asyncio.run_coroutine_threadsafe(self._lifespan.start(), loop).result()
+            except StartupFailed as error:
+                raise LoadError(f"The application did not start up: {error}") from None
+
+    def _start(self) -> None:
+        self._asyncio.call_soon_threadsafe(self._begin_polling)
+
+    def _begin_polling(self) -> None:
+        self._asyncio.add_reader(self._epoll.fileno(), self._poll)
+        self._poll_now_and_then()
+
+    def _poll(self) -> None:
+        self.step(self._loop_member, 0.0)
+
+    def _poll_now_and_then(self) -> None:
+        """Have deadlines looked at when nothing happens."""
+        if not self._finished:
+            self._poll()
+            self._asyncio.call_later(self._tick_s, self._poll_now_and_then)
+
+    def _activity(self) -> Activity:
+        activity = super()._activity()
+        exchanges = [channel.exchange for channel in list(self._running.values())]
+        activity.tasks.extend(Task(exchange.head, exchange.begun, None) for exchange in exchanges)
+        return activity
+
+    def _give_up(self) -> None:
+        now = monotonic()
+        for channel in list(self._running.values()):
+            head = channel.exchange.head
+            log.warning(
+                "Gave up after the graceful timeout: %s %s has been running for %.1f s",
+                head.method,
+                head.target.decode("latin-1"),
+                now - channel.exchange.begun,
+            )
+        super()._give_up()
+
+    def _release_descriptors(self) -> None:
+        shutting_down = asyncio.run_coroutine_threadsafe(self._shut_down(), self._asyncio)
+        try:
+            shutting_down.result(self._settings.graceful_timeout_s)
+        except TimeoutError:
+            log.error("The application did not shut down within %g s", self._settings.graceful_timeout_s)
+        super()._release_descriptors()
+
+    async def _shut_down(self) -> None:
+        self._asyncio.remove_reader(self._epoll.fileno())
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._lifespan is not None:
+            await self._lifespan.stop()
+
+    # -- the event loop's thread -------------------------------------------------------------------------
+
+    def _admit(self, listener: socket.socket, sock: socket.socket, address: Any) -> None:
+        super()._admit(listener, sock, address)
+        client = self._clients.get(sock.fileno())
+        if client is not None:
+            client.http.takes_websockets = True
+
+    def _await_rest(self, member: Member, client: _Client) -> None:
+        """Give a request away as soon as its head is here; its content comes later."""
+        head = client.http.begin_incoming()
+        if head is None:
+            super()._await_rest(member, client)
+        elif self._answer(member, client, head, self._match(head)):
+            self._serve(member, client)
+
+    def _answer(self, member: Member, client: _Client, head: RequestHead, route: Route, waiting: Any = None) -> bool:
+        """Begin an exchange, and see whether it is over already. Returns as `Engine._answer`."""
+        if route is not self._gateway.route:  # a page of the server's own
+            if client.http.incoming is not None:
+                client.http.leave_content()
+            return super()._answer(member, client, head, route)
+        channel = client.channel = Channel(self, client, head)
+        try:
+            if channel.exchange.begin():
+                self._call(channel)
+        finally:
+            channel.is_in_first_step = False
+        if not channel.is_released:
+            self._wait_on(channel)
+        return channel.is_released and not channel.is_lost
+
+    def _call(self, channel: Channel) -> None:
+        """Call the application."""
+        try:
+            task = self._starter.start(channel.exchange.call(), self._context.copy())
+        except Exception as error:  # of an application that is called and does not return a coroutine
+            channel.exchange.ended(error)
+            return
+        if task.done():
+            self._ended(channel, task)
+        else:
+            self._running[task] = channel
+            task.add_done_callback(self._ended_later, context=self._context)
+
+    def _ended_later(self, task: asyncio.Task[None]) -> None:
+        channel = self._running.pop(task)
+        try:
+            self._ended(channel, task)
+        except Exception:
+            self._idle.pop(channel.client.fd, None)
+            self._failed(self._loop_member, channel.client)
+        if self._drain_asked:
+            self._finish_if_drained()
+
+    def _ended(self, channel: Channel, task: asyncio.Task[None]) -> None:
+        channel.exchange.ended(asyncio.CancelledError() if task.cancelled() else task.exception())
+
+    def _wait_on(self, channel: Channel) -> None:
+        self._wait_for(channel.client, EXCHANGING, channel.events(), channel.deadline())
+
+    def _exchange(self, client: _Client) -> None:
+        channel: Channel = client.channel
+        channel.on_ready()
+        if not channel.is_released:
+            self._wait_on(channel)
+
+    def _expire(self, member: Member, client: _Client) -> None:
+        if client.state != EXCHANGING:
+            super()._expire(member, client)
+            return
+        channel: Channel = client.channel
+        channel.on_deadline()
+        if not channel.is_released:
+            self._wait_on(channel)
+
+    def _close(self, client: _Client) -> None:
+        super()._close(client)
+        channel, client.channel = client.channel, None
+        if channel is not None:
+            channel.lose()
+
+    def _begin_drain(self) -> None:
+        super()._begin_drain()
+        for client in list(self._clients.values()):
+            if client.channel is not None:
+                client.channel.exchange.drain()
+
+    def _finish_if_drained(self) -> None:
+        if not self._running:  # an application may have something to do after its answer
+            super()._finish_if_drained()
+
+    # -- what channels ask for -----------------------------------------------------------------------------
+
+    def exchange_for(self, channel: Channel, head: RequestHead) -> Exchange:
+        if channel.http.upgraded is None:
+            return HTTPExchange(self._gateway, channel, head, self._settings)
+        return WebSocketExchange(self._gateway, channel, head, self._settings)
+
+    @property
+    def answer_timeout_s(self) -> float:
+        return self._settings.answer_timeout_s
+
+    def reconsider(self, channel: Channel) -> None:
+        """Wait for something else, when the connection waits."""
+        client = channel.client
+        if client.state == EXCHANGING and self._idle.pop(client.fd, None) is client:
+            self._wait_on(channel)
+
+    def release(self, channel: Channel, message: ResponseMessage, content_bytes: int) -> None:
+        """Take note of an answer that is out. Serves the connection on, unless the caller does."""
+        client = channel.client
+        client.channel = None
+        now = monotonic()
+        self._loop_member.answered += 1
+        client.deadline = now + self._keep_alive_s
+        client.state = _IDLE
+        if self._on_request is not None:
+            self._report(channel.exchange.head, message, content_bytes, now - channel.exchange.begun)
+        if not channel.is_in_first_step:
+            self._proceed(client)
+
+    def _proceed(self, client: _Client) -> None:
+        """Serve a connection on. In the task of an application no other one can be started."""
+        self._idle.pop(client.fd, None)
+        http = client.http
+        if http.events or http.in_message:
+            self._asyncio.call_soon(self._serve_on, client)
+        else:
+            self._serve(self._loop_member, client)
+
+    def _serve_on(self, client: _Client) -> None:
+        try:
+            self._serve(self._loop_member, client)
+        except Exception:
+            self._failed(self._loop_member, client)
+
+    def answer_with_file(self, channel: Channel, message: ResponseMessage) -> None:
+        client = channel.client
+        self._idle.pop(client.fd, None)
+        client.channel = None
+        head = channel.exchange.head
+        answer = _Answer(head, message, self._match(head), channel.exchange.begun)
+        if self._begin_answer(self._loop_member, client, answer, monotonic()) and not channel.is_in_first_step:
+            self._proceed(client)
+
+    def abort(self, channel: Channel) -> None:
+        """Break a connection off."""
+        self._idle.pop(channel.client.fd, None)
+        self._abort(channel.client)
+
+    def drop(self, channel: Channel) -> None:
+        """Close a connection whose peer is gone."""
+        self._idle.pop(channel.client.fd, None)
+        self._close(channel.client)
+
+
+class Channel:
+    """A connection, for as long as an application works on it: `asgi.Channel`.
+
+    is_released: whether the connection has gone on, or is closed.
+    is_in_first_step: whether the engine waits for what becomes of the request at once.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_finished_with",
+        "_sent_at",
+        "_unsent",
+        "_writable",
+        "client",
+        "exchange",
+        "http",
+        "is_in_first_step",
+        "is_lost",
+        "is_released",
+    )
+
+    def __init__(self, engine: ASGIEngine, client: _Client, head: RequestHead) -> None:
+        self._engine = engine
+        self.client = client
+        self.http: Connection = client.http
+        self.is_lost = self.is_released = False
+        self.is_in_first_step = True
+        self._unsent: bytearray | None = None
+        self._sent_at = 0.0
+        self._writable: Waiting | None = None
+        self._finished_with: tuple[ResponseMessage, int] | None = None
+        self.exchange = engine.exchange_for(self, head)
+
+    # -- for the exchange --------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent += data
+            return
+        if self.is_lost:
+            return
+        try:
+            sent = self.client.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._engine.drop(self)
+            return
+        if sent < len(data):
+            self._unsent = bytearray(memoryview(data)[sent:])
+            self._sent_at = monotonic()
+            self._engine.reconsider(self)
+
+    async def drain(self) -> None:
+        while self._unsent is not None and len(self._unsent) > _UNSENT_BYTES:
+            if self._writable is None:
+                self._writable = Waiting()
+            await self._writable.wait()
+
+    def reconsider(self) -> None:
+        self._engine.reconsider(self)
+
+    def finish(self, message: ResponseMessage, content_bytes: int) -> None:
+        if self._unsent:
+            self._finished_with = (message, content_bytes)
+        elif not self.is_released:
+            self.is_released = True
+            self._engine.release(self, message, content_bytes)
+
+    def answer_with_file(self, message: ResponseMessage) -> None:
+        self.is_released = True
+        self._engine.answer_with_file(self, message)
+
+    def abort(self) -> None:
+        self._engine.abort(self)
+
+    # -- for the engine ----------------------------------------------------------------------------
+
+    def events(self) -> int:
+        """Return what to wait for."""
+        reads = self._finished_with is None and self.exchange.wants_input
+        return (READ if reads else 0) | (WRITE if self._unsent else 0)
+
+    def deadline(self) -> float:
+        until = self.exchange.deadline
+        if self._unsent:
+            unread_until = self._sent_at + self._engine.answer_timeout_s
+            return unread_until if until is None else min(until, unread_until)
+        return _NEVER if until is None else until
+
+    def on_deadline(self) -> None:
+        if self._unsent and monotonic() >= self._sent_at + self._engine.answer_timeout_s:
+            log.info("The peer of %s did not read its answer in time", self.exchange.head)
+            self._engine.drop(self)
+        else:
+            self.exchange.expire()
+
+    def on_ready(self) -> None:
+        """Send and read what can be."""
+        waited_for = self.client.events
+        if self._unsent and not self._flush():
+            return
+        if waited_for & READ:
+            self._receive()
+        elif not waited_for:
+            self._engine.drop(self)  # only that the connection is broken comes without being waited for
+
+    def _flush(self) -> bool:
+        """Whether there is something to read for."""
+        unsent = self._unsent
+        assert unsent is not None
+        try:
+            sent = self.client.sock.send(unsent)
+        except BlockingIOError:
+            return True
+        except OSError:
+            self._engine.drop(self)
+            return False
+        del unsent[:sent]
+        self._sent_at = monotonic()
+        if self._writable is not None and len(unsent) <= _UNSENT_BYTES:
+            self._writable.wake()
+        if not unsent and self._finished_with is not None:
+            self.finish(*self._finished_with)
+        return not self.is_released
+
+    def _receive(self) -> None:
+        try:
+            data = self.client.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._engine.drop(self)
+            return
+        if data:
+            self.exchange.receive_data(data)
+        else:
+            self.exchange.receive_eof()
+
+    def lose(self) -> None:
+        """Note that the connection is closed."""
+        self.is_lost = self.is_released = True
+        self._unsent = None
+        if self._writable is not None:
+            self._writable.wake()
+        self.exchange.lose()
