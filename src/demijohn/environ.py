@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
@@ -37,6 +37,28 @@ class FileWrapper:
         if not block:
             raise StopIteration
         return block
+
+
+class _LentAtFirstUse:
+    """A connection's socket, which is the application's once it uses it (see `Origin.lend_socket`).
+
+    Not before: a view that turns the WebSocket down answers as ever.
+    """
+
+    def __init__(self, lend: Callable[[], Any]) -> None:
+        self._lend = lend
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_lent":
+            self._lent = self._lend()
+            return self._lent
+        return getattr(self._lent, name)
+
+    def __enter__(self) -> Any:
+        return self._lent.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._lent.__exit__(*error)
 
 
 def environ_of(head: RequestHead) -> dict[str, Any]:
@@ -92,6 +114,8 @@ def _make(head: RequestHead) -> dict[str, Any]:
         # The coding is off and the length is known (RFC 9112 §7.1.3); frameworks that read no more than
         # CONTENT_LENGTH says would otherwise see no content.
         environ["CONTENT_LENGTH"] = str(_content_length(head))
+    if head.upgrades and origin.lend_socket is not None:
+        environ["werkzeug.socket"] = _LentAtFirstUse(origin.lend_socket)
     return environ
 
 

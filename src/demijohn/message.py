@@ -11,7 +11,10 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+if TYPE_CHECKING:
+    from socket import socket
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -49,7 +52,9 @@ class Origin:
     (path, None). `multithread` and `multiprocess` are PEP 3333's. `run_coroutine` runs a coroutine to its end on the
     server's event loop while the calling thread waits; None from a server that has no loop. `host` is what a trusted
     proxy was asked for, instead of the Host field. `told` says what trusted proxies tell of one request; None when
-    the peer is none. `tls` says of a connection with TLS what the environ has of it.
+    the peer is none. `tls` says of a connection with TLS what the environ has of it. `lend_socket` gives
+    the connection of the request being answered to the application, as a socket of its own that blocks: what the
+    application answers then is not sent. None from a server that cannot.
     """
 
     scheme: str = "http"
@@ -61,6 +66,7 @@ class Origin:
     host: bytes | None = None
     told: Callable[[RequestHead], Origin] | None = None
     tls: Callable[[], dict[str, str]] | None = None
+    lend_socket: Callable[[], socket] | None = None
 
 
 def origin_of(head: RequestHead) -> Origin:
@@ -79,6 +85,7 @@ class RequestHead:
     content: the whole content, or None when it is in `spool`.
     spool: a file open for reading, at its start, that holds content too large for memory; else None.
     origin: the connection it came by.
+    upgrades: whether it asks for another protocol, such as WebSocket (RFC 9110 §7.8).
     route, arguments: what `Gateway.match` found; the gateway's own.
     environ: the WSGI environ, once `environ.environ_of` was asked for it.
     """
@@ -93,6 +100,7 @@ class RequestHead:
         "route",
         "spool",
         "target",
+        "upgrades",
         "version",
     )
 
@@ -104,6 +112,7 @@ class RequestHead:
         self.version = version
         self.fields = fields
         self.origin = origin
+        self.upgrades = False
         self.content: bytes | None = content
         self.spool: BinaryIO | None = None
         self.route: Any = None

@@ -341,3 +341,18 @@ def test_the_access_log_names_the_client_and_how_long_the_request_waited(serve: 
         get(sock, "/", "X-Forwarded-For: 192.0.2.8\r\n")
     server.wait_for(r"192\.0\.2\.7 waited \d{9}\.\d+")
     server.wait_for(r"192\.0\.2\.8 waited -")
+
+
+def test_a_view_that_takes_the_connection_over_speaks_tls(serve_tls: Any, authority: Authority) -> None:
+    server = serve_tls(target="lending:app")
+    with connect(server, client(authority)) as sock:
+        fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        sock.sendall(f"GET /echo HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += sock.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        sock.sendall(b"secret")
+        assert sock.recv(100) == b"SECRET"
+        sock.sendall(b".")
+        assert read_all(sock) == b""

@@ -590,7 +590,7 @@ class Connection:
             raise self._reject(413, _LARGE_CONTENT)
 
         self._ends = closes or (version is _HTTP_10 and not keeps_alive)
-        self._upgrading = upgrade and self._parser.should_upgrade()
+        self._upgrading = head.upgrades = upgrade and self._parser.should_upgrade()
         self._plain = not (self._ends or chunked or content_length or self._upgrading)
         if chunked or content_length:
             self._chunks = self._trailers = 0

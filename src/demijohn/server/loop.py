@@ -49,6 +49,7 @@ from .activity import Activity, Task, place_of, stack_of
 from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
 from .leadership import Member, Team
+from .lending import lend
 from .limits import TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
 from .proxy import Entrance, PreambleReader
@@ -724,6 +725,7 @@ class Engine:
         if preamble is not None:
             client.state = _PREAMBLE
             client.preamble = preamble
+        origin.lend_socket = partial(self._lend_socket, client.fd)
         # In this order: an event finds the connection in both.
         self._clients[client.fd] = client
         self._idle[client.fd] = client
@@ -769,6 +771,12 @@ class Engine:
         if preamble.unread:
             client.http.receive_data(preamble.unread)
         self._release(client)
+
+    def _lend_socket(self, fd: int) -> socket.socket:
+        """Give an owned connection to the application that answers its request."""
+        client = self._clients[fd]
+        client.sock, lent = lend(client.sock)  # type: ignore[assignment]  # what it lacks is not used before the end
+        return lent
 
     def _begin_drain(self) -> None:
         """Let every answer be the last of its connection, after the last connection there is was accepted."""

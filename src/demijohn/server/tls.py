@@ -81,6 +81,7 @@ class TLSSocket(ssl.SSLSocket):
         if not self._said_goodbye:
             self._said_goodbye = True
             with contextlib.suppress(OSError, ValueError):  # it waits for the peer's, or the handshake was not done
+                self.setblocking(False)  # an application may have made it block (lending.py)
                 self.unwrap()
 
     def _peer(self) -> str:
