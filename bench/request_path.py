@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from operator import is_
 
 from werkzeug.local import LocalProxy as WerkzeugProxy
 from werkzeug.wrappers import Request as WerkzeugRequest
@@ -63,7 +64,7 @@ def main() -> None:
         _cv_app.reset(app_ctx._cv_tokens.pop())
 
     steps: dict[str, Callable[[], object]] = {
-        "look whether a stage was replaced": lambda: stages_of(Flask) == app._fast_path._stock_stages,
+        "look whether a stage was replaced": lambda: all(map(is_, stages_of(Flask), app._fast_path._stock_stages)),
         "match /": lambda: match(hello),
         "match /user/3/bob": lambda: match(matched[b"/user/3/bob?q=1"]),
         "make a native request": lambda: Request.of_head(hello),

@@ -213,3 +213,53 @@ def test_a_type_checker_takes_flask_for_demijohn_while_that_is_enabled(python: P
 
     run(python, "-m", "demijohn", "dropin", "disable")
     assert "import-not-found" in run(*mypy, program).stdout
+
+
+WATCH = """
+import importlib.util, sys
+
+# As wrapt.when_imported, which the agents of Datadog and New Relic use: they are told by the name of the module.
+class Watch:
+    def __init__(self, *names):
+        self.names, self.asked, self.seen = names, set(), []
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.names or name in self.asked:
+            return None
+        self.asked.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+            spec.loader = Loader(spec.loader, self)
+            return spec
+        finally:
+            self.asked.discard(name)
+
+class Loader:
+    def __init__(self, loader, watch):
+        self.loader, self.watch = loader, watch
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+        self.watch.seen.append(module.__name__)
+"""
+
+
+@pytest.mark.parametrize("agent_is_first", [True, False])
+def test_agents_that_wait_for_modules_of_flask_are_told(script, agent_is_first: bool) -> None:
+    watching = "watch = Watch('flask', 'flask.app', 'flask.sansio.scaffold', 'flask.nope')\n"
+    watching += "sys.meta_path.insert(0, watch)\n"
+    installing = "import demijohn.dropin\ndemijohn.dropin.install()\n"
+    first, second = (watching, installing) if agent_is_first else (installing, watching)
+    path = script(
+        f"{WATCH}{first}{second}"
+        "import flask, demijohn.app, demijohn.scaffold\n"
+        "print(*watch.seen)\n"
+        "assert flask is sys.modules['demijohn'] and flask.app is demijohn.app\n"
+        "assert flask.sansio.scaffold is demijohn.scaffold\n"
+        "assert flask.Flask is demijohn.app.Flask and flask.views.__name__ == 'demijohn.views'\n"
+    )
+
+    done = run(sys.executable, path)
+    assert done.stdout == "flask.app flask.sansio.scaffold flask\n", done.stderr

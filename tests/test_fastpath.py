@@ -517,6 +517,59 @@ def test_a_stage_replaced_on_the_class_after_the_first_request_is_called(
     assert calls
 
 
+class Proxy:
+    """Wraps a function and passes for it, as what tracing agents put in its place (wrapt's ObjectProxy)."""
+
+    def __init__(self, wrapped: Any, calls: list[Any], bound_to: Any = None) -> None:
+        self.__wrapped__, self._calls, self._bound_to = wrapped, calls, bound_to
+
+    @property
+    def __class__(self) -> Any:
+        return type(self.__wrapped__)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.__wrapped__ == other)
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
+    def __get__(self, instance: Any, owner: Any) -> Proxy:
+        return self if instance is None else Proxy(self.__wrapped__, self._calls, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._calls.append(self.__wrapped__)
+        bound = () if self._bound_to is None else (self._bound_to,)
+        return self.__wrapped__(*bound, *args, **kwargs)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_wrapped_by_what_equals_it_is_called(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = hello()
+    assert short_way(app, head()) is not None
+    calls: list[Any] = []
+    stock = getattr(Flask, stage)
+    monkeypatch.setattr(Flask, stage, Proxy(stock, calls))
+    assert stock == getattr(Flask, stage)
+    assert app.native_match(head()) is None
+    assert not app.native_refuses(head("/nowhere"))
+    assert long_way(app, head())[2] == b"hello"
+    assert calls == [stock] * len(calls) != []
+
+
+@pytest.mark.parametrize("name", ["__init__", "get_wsgi_headers", "get_app_iter", "__call__"])
+@pytest.mark.parametrize("rv", ["text", Response("response")])
+def test_a_method_of_responses_wrapped_by_what_equals_it_is_called(
+    name: str, rv: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = hello()
+    app.view_functions["hello"] = lambda: rv
+    short_way(app, head())
+    calls: list[Any] = []
+    monkeypatch.setattr(Response, name, Proxy(getattr(Response, name), calls))
+    assert short_way(app, head()) is not None
+    assert bool(calls) is (name != "__init__" or rv == "text")
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_replaced_on_the_instance_after_the_first_request_is_called(stage: str) -> None:
     app = hello()

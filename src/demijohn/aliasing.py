@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.machinery import ModuleSpec
+from importlib.machinery import BuiltinImporter, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -31,6 +31,11 @@ RENAMED = {
     "flask.sansio.scaffold": "demijohn.scaffold",
 }
 _NAMESPACE = "flask.sansio"
+# Of Flask's modules those that `import flask` loads. Here they are loaded when something of them is asked for.
+_LOADED_WITH_FLASK = """
+app blueprints cli config ctx globals helpers json json.provider json.tag logging sessions signals templating
+typing views wrappers sansio.app sansio.blueprints sansio.scaffold
+""".split()  # noqa: SIM905 (as text, it reads as a table of contents)
 
 
 def real_name(name: str) -> str:
@@ -46,6 +51,7 @@ class _Finder:
 
     def __init__(self) -> None:
         self._specs: dict[str, ModuleSpec | None] = {}
+        self._hooked: set[str] = set()
 
     # -- modules ----------------------------------------------------------------------------------
 
@@ -67,13 +73,29 @@ class _Finder:
             return ModuleType(spec.name)
         module = import_module(real_name(spec.name))
         self._specs[spec.name] = module.__spec__
+        # Tracing agents wrap the loader, to be told when the module is there.
+        if spec.loader is not self:  # type: ignore[comparison-overlap]
+            self._hooked.add(spec.name)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import system has stamped the alias's spec on the module, which has run already: give it back its own.
         assert module.__spec__ is not None
-        if module.__spec__.name in self._specs:
-            module.__spec__ = self._specs.pop(module.__spec__.name)
+        name = module.__spec__.name
+        # The import system has stamped the alias's spec on the module, which has run already: give it back its own.
+        if name in self._specs:
+            module.__spec__ = self._specs.pop(name)
+        if name == "flask":
+            self._load_hooked()
+        if name in self._hooked:
+            module.__name__ = name  # by which their hook knows it: "flask", which stands for nothing else now
+
+    def _load_hooked(self) -> None:
+        """Import what somebody waits to be imported with Flask."""
+        others = sys.meta_path[: sys.meta_path.index(self)]
+        for name in _LOADED_WITH_FLASK:
+            name = f"flask.{name}"
+            if any(other.find_spec(name, None) is not None for other in others if hasattr(other, "find_spec")):
+                import_module(name)
 
     def get_source(self, fullname: str) -> str | None:
         loader = self._real_loader(fullname)
@@ -129,6 +151,8 @@ def install() -> None:
                 " 'python -m demijohn.dropin'.",
                 name=name,
             )
-    sys.meta_path.insert(0, _Finder())
+    # Before those that would find Flask itself, and after those that agents have put there to look on.
+    places = [sys.meta_path.index(finder) for finder in (BuiltinImporter, PathFinder) if finder in sys.meta_path]
+    sys.meta_path.insert(min(places, default=0), _Finder())
     # Extensions compare `flask.__version__` where they do not ask importlib.metadata.
     import_module("demijohn").__version__ = VERSIONS["flask"]  # type: ignore[attr-defined]
