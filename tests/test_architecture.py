@@ -24,11 +24,12 @@ server.accesslog server.log server.pidfile server.process server.slots server.so
 server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
 server.asgi server.asgi_websocket server.lifespan server.hook_objects server.loading
 server.poller server.limits server.leadership server.lending server.eventloop server.loop server.asgi_engine
-server.worker server.reload server.children server.upgrade server.zygote server.arbiter server.launch server
+server.worker server.reload server.report server.control server.children server.upgrade server.zygote server.arbiter
+server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base
 container.bytecode container.image container.registry container.engine container.build container.deploy
 container.files container
-aliased aliasing dropin dropin_site.sitecustomize cli_jsonrpc cli_server cli_container cli __main__
+aliased aliasing dropin dropin_site.sitecustomize cli_jsonrpc cli_server cli_top cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.

@@ -115,8 +115,11 @@ def test_commands_and_flags_on_a_page_exist(page: Path) -> None:
         assert wrong is None, f"demijohn {shlex.join(words)}: {wrong}"
 
 
-# Of `serve` and `health`, beside the settings of the server.
-OTHER_FLAGS = ("--help", "-h", "--timeout", "--dropin", "-c", "--config", "--check-config", "--print-config")
+# Of `serve`, `health` and `top`, beside the settings of the server.
+OTHER_FLAGS = (
+    *("--help", "-h", "--timeout", "--dropin", "-c", "--config", "--check-config", "--print-config"),
+    *("--once", "--json", "--interval"),  # of `top`
+)
 
 
 def unknown_word(words: list[str], also: set[str]) -> str | None:
@@ -125,7 +128,7 @@ def unknown_word(words: list[str], also: set[str]) -> str | None:
     rest = iter(words)
     for word in rest:
         if word.startswith("-"):
-            if command.name in ("serve", "health"):
+            if command.name in ("serve", "health", "top"):
                 known = {*OTHER_FLAGS, *(each for flag in FLAGS for each in flag.spellings)}
             else:
                 known = {

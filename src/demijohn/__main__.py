@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    # `serve` and `health` go past click and the framework, which the others need.
+    # `serve`, `health` and `top` go past click and the framework, which the others need.
     match sys.argv[1:]:
         case ["serve", *arguments]:
             from .cli_server import serve
@@ -18,6 +18,10 @@ def main() -> None:
             from .cli_server import health
 
             sys.exit(health(arguments))
+        case ["top", *arguments]:
+            from .cli_top import top
+
+            sys.exit(top(arguments))
         case _:
             from .cli import main
 

@@ -19,7 +19,7 @@ from click.core import ParameterSource
 from werkzeug.serving import is_running_from_reloader, run_simple
 from werkzeug.utils import import_string
 
-from . import cli_jsonrpc, cli_server
+from . import cli_jsonrpc, cli_server, cli_top
 from .cli_container import deploy_group, image_group
 from .commands import (
     AppGroup,
@@ -569,6 +569,12 @@ def health_command(arguments: tuple[str, ...]) -> None:
     sys.exit(cli_server.health(list(arguments)))
 
 
+@click.command("top", short_help=cli_top.TOP_HELP, **_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def top_command(arguments: tuple[str, ...]) -> None:
+    sys.exit(cli_top.top(list(arguments)))
+
+
 @click.group("dropin", epilog="\b\nExamples:\n  demijohn dropin enable\n  demijohn dropin status")
 def dropin_group() -> None:
     """Let 'import flask' mean demijohn in this virtual environment."""
@@ -638,6 +644,7 @@ Examples:
 _OWN_COMMANDS: dict[str, click.Command] = {
     "serve": serve_command,
     "health": health_command,
+    "top": top_command,
     "image": image_group,
     "deploy": deploy_group,
     "dropin": dropin_group,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..typing import Gateway
 from .children import EXIT_S, TICK_S, Child, Watch, counted, how, new_child
+from .control import ControlServer
 from .hook_objects import HookServer, HookWorker, call
 from .loading import LoadError, load_gateway
 from .log import LogFiles, log, open_logs
@@ -69,6 +70,7 @@ class Arbiter:
         logs: LogFiles,
         server: HookServer,
         tls: TLS | None,
+        control: ControlServer,
         *,
         succession: Succession,
         reread: Callable[[], Service] | None = None,
@@ -83,6 +85,7 @@ class Arbiter:
         self._succession = succession
         self._reread = reread
         self._tls = tls
+        self._control = control
         self._pid = os.getpid()
         self._wanted = self._settings.workers
         self._slots = SlotTable(_CAPACITY)
@@ -120,15 +123,19 @@ class Arbiter:
         call("nworkers_changed", self._settings.nworkers_changed, self._server, self._wanted, None)
         poll = select.poll()
         poll.register(self._wakeups, select.POLLIN)
+        self._control.show(self._metrics, self._slots, to_users=not self._settings.control_socket_disable)
+        poll.register(self._control.fileno(), select.POLLIN)
         while True:
             self._tend(time.monotonic())
             if self._exit_status is not None and not self._children:
+                self._control.close()
                 return self._exit_status
             poll.poll(self._until_due_s() * 1000)
             for byte in self._read_wakeups():
                 if byte != _NEWS:
                     self._on_signal(signal.Signals(byte))
             self._bury_the_dead()
+            self._control.serve()
 
     def _until_due_s(self) -> float:
         """Return how long nothing has to be done when no signal comes."""
@@ -259,6 +266,7 @@ class Arbiter:
                 for signum in (signal.SIGCHLD, *_ASKED_FOR):
                     signal.signal(signum, signal.SIG_DFL)
                 os.close(self._wakeups)
+                self._control.leave()
                 become()
             return pid
         finally:

@@ -44,7 +44,7 @@ def _switch(name: str, flag: str, note: str) -> Accepted:
 
 _ONE_PARSER = "requests are parsed in one way, strictly."
 _NO_DIRTY = "there is no second pool of processes; views may be slow, and long work belongs into a task queue."
-_NO_CONTROL = "there is no control socket; the signals of the arbiter do what it is for."
+_NO_CONTROL = "the control socket is no file: 'demijohn top' finds it by itself."
 _NO_HTTP2 = "the server speaks HTTP/1.1; HTTP/2 belongs to the proxy in front of it."
 _NO_PASTE = "an application that PasteDeploy makes is named as module:factory(...)."
 _NO_UWSGI = "the server speaks HTTP, not the protocol of uWSGI; have the proxy speak HTTP."
@@ -94,7 +94,6 @@ ACCEPTED: dict[str, Accepted] = {
         _accepted("asgi_disconnect_grace_period", "--asgi-disconnect-grace-period", _NO_CANCEL, 3),
         _accepted("control_socket", "--control-socket", _NO_CONTROL),
         _accepted("control_socket_mode", "--control-socket-mode", _NO_CONTROL),
-        _switch("control_socket_disable", "--no-control-socket", _NO_CONTROL),
         _accepted("dirty_apps", "--dirty-app", _NO_DIRTY),
         _accepted("dirty_workers", "--dirty-workers", _NO_DIRTY, 0),
         _accepted("dirty_timeout", "--dirty-timeout", _NO_DIRTY),

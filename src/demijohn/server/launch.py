@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from .arbiter import Arbiter, make_tls
 from .children import counted
+from .control import open_control
 from .hook_objects import HookError, HookServer, call, must_call
 from .loading import LoadError, load_gateway
 from .log import log, open_logs
@@ -51,6 +52,7 @@ def serve(service: Service, reread: Callable[[], Service] | None = None) -> int:
         must_call("on_starting", settings.on_starting, server)
         tls = make_tls(settings)
         listeners = _listeners(settings, inheritance)
+        control = open_control(settings)
         if settings.daemon and inheritance is None:
             daemonize()
             server.pid = os.getpid()
@@ -66,7 +68,7 @@ def serve(service: Service, reread: Callable[[], Service] | None = None) -> int:
             pid_file=pid_file,
         )
         again = None if reread is None else lambda: _with_addresses(_in(directory, reread), passed)
-        arbiter = Arbiter(service, listeners, logs, server, tls, succession=succession, reread=again)
+        arbiter = Arbiter(service, listeners, logs, server, tls, control, succession=succession, reread=again)
         must_call("when_ready", settings.when_ready, server)
     except (SettingError, HookError) as error:
         print(f"Error: {error}", file=sys.stderr)

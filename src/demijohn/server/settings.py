@@ -443,6 +443,20 @@ class Settings(HookSettings):
     )
 
     # -- seen from outside
+    status_bind: tuple[str, ...] = _setting(
+        (),
+        "--status-bind",
+        _text("ADDRESS"),
+        "Where the arbiter answers /livez, /readyz and /metrics, whatever workers do; written as for --bind, and to "
+        "be kept from the outside. May be given several times.",
+    )
+    control_socket_disable: bool = _setting(
+        False,
+        "--no-control-socket",
+        SWITCH,
+        "Do not listen for 'demijohn top', which asks by a socket that only this user and root may use.",
+        gunicorn="control_socket_disable",
+    )
     livez_path: str | None = _setting(
         None,
         "--livez-path",

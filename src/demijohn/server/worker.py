@@ -163,7 +163,7 @@ class Worker:
     def _on_request(self, pages: dict[bytes, Page]) -> OnRequest | None:
         """Return whom to tell of each request, so that nobody is asked who does not want to know."""
         listeners: list[OnRequest] = []
-        if self._settings.metrics_path is not None:
+        if self._settings.metrics_path is not None or self._settings.status_bind:
             listeners.append(self._metrics.worker(self._slot))
         if self._logs.write_access is not None:
             listeners.append(self._logs.write_access)
@@ -183,6 +183,7 @@ class Worker:
 
     def _enter(self, state: State) -> None:
         self._slot.state = state
+        self._slot.beat()
         self._tell_arbiter()
 
 
