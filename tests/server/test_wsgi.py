@@ -79,6 +79,54 @@ def test_what_is_written_may_be_all() -> None:
     assert content_of(call(application)) == b"a"
 
 
+MEGABYTE = bytes(range(256)) * 4096
+
+
+def test_much_that_is_written_is_not_kept_in_memory() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        write = start_response("200 OK", PLAIN)
+        for _ in range(3):
+            write(MEGABYTE)
+        return []
+
+    message = call(application)
+    assert isinstance(message.content, FileWrapper)
+    assert b"".join(message.content) == MEGABYTE * 3
+    assert message.close is not None
+    message.close()
+    assert message.content.filelike.closed
+
+
+def test_much_that_is_written_comes_before_what_is_returned() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        write = start_response("200 OK", PLAIN)
+        write(MEGABYTE)
+        write(b"and")
+        return [b"", b"more"]
+
+    assert content_of(call(application)) == MEGABYTE + b"andmore"
+
+
+def test_what_is_written_between_parts_comes_between_them() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        write = start_response("200 OK", PLAIN)
+        write(b"a")
+        yield b"b"
+        write(b"c")
+        yield b"d"
+        write(b"e")
+
+    assert content_of(call(application)) == b"abcde"
+
+
+def test_only_bytes_can_be_written() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", PLAIN)("text")
+        return []
+
+    assert call(application).status == "500 Internal Server Error"
+
+
 def test_a_generator_may_start_its_response_with_its_first_part() -> None:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         yield b""

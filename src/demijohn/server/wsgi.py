@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ..environ import FileWrapper, environ_of
 from ..message import RequestHead, ResponseMessage, response_message
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("demijohn.server")
 
 _MOST_ROUTES = 1024
+_WRITTEN_IN_MEMORY_BYTES = 1 << 20
 
 
 def internal_error(head: RequestHead) -> ResponseMessage:
@@ -80,6 +82,52 @@ def _answer(application: WSGIApplication, environ: dict[str, Any]) -> ResponseMe
     return _Call(application, environ).answer()
 
 
+class _Written:
+    """What an application has passed to `write`, oldest first; more than a little of it is in a temporary file.
+
+    PEP 3333 lets a server keep it: it goes out before what the iterable gives next.
+    """
+
+    __slots__ = ("_bytes", "_file", "_parts")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._bytes = 0
+        self._file: BinaryIO | None = None
+
+    def __bool__(self) -> bool:
+        return self._bytes > 0
+
+    @property
+    def is_in_file(self) -> bool:
+        return self._file is not None
+
+    def append(self, data: bytes) -> None:
+        if not isinstance(data, bytes):
+            raise TypeError(f"write() was given {type(data).__name__}; WSGI content is bytes")
+        self._parts.append(data)
+        self._bytes += len(data)
+        if self._file is not None or self._bytes > _WRITTEN_IN_MEMORY_BYTES:
+            if self._file is None:
+                self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (closed with the answer)
+            self._file.writelines(self._parts)
+            self._parts = []
+
+    def take(self) -> bytes | FileWrapper:
+        """Return it, and begin anew."""
+        file, parts = self._file, self._parts
+        self._file, self._parts, self._bytes = None, [], 0
+        if file is None:
+            return b"".join(parts)
+        file.seek(0)
+        return FileWrapper(file)
+
+    def drop(self) -> None:
+        content = self.take()
+        if isinstance(content, FileWrapper):
+            content.filelike.close()
+
+
 class _Call:
     """One call of the application."""
 
@@ -88,9 +136,13 @@ class _Call:
     def __init__(self, application: WSGIApplication, environ: dict[str, Any]) -> None:
         self._status: str | None = None
         self._headers: list[tuple[str, str]] = []
-        self._written: list[bytes] = []
+        self._written = _Written()
         self._sent = False
-        self._iterable = application(environ, self._start_response)
+        try:
+            self._iterable = application(environ, self._start_response)
+        except BaseException:
+            self._written.drop()
+            raise
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
@@ -105,7 +157,6 @@ class _Call:
             raise AssertionError("start_response was called again without exc_info; PEP 3333 allows it for errors only")
         self._status = status
         self._headers = list(headers)
-        # PEP 3333 lets a server buffer what is written; it goes out before the iterable.
         return self._written.append
 
     def answer(self) -> ResponseMessage:
@@ -116,8 +167,11 @@ class _Call:
             self._sent = True
             if self._status is None:
                 raise AssertionError("the application returned without calling start_response")
+            if isinstance(content, FileWrapper) and content is not iterable:
+                close = _both(content.filelike.close, close)
             return response_message(self._status, self._headers, content, close)
         except BaseException:
+            self._written.drop()
             if close is not None:
                 close()
             raise
@@ -126,13 +180,41 @@ class _Call:
         written = self._written
         if isinstance(iterable, FileWrapper) and not written:
             return iterable
-        if isinstance(iterable, list | tuple):
-            return b"".join([*written, *iterable])
+        if isinstance(iterable, list | tuple) and not written.is_in_file:
+            return b"".join([written.take(), *iterable] if written else iterable)  # type: ignore[list-item]
         # The status may be set as late as with the first part that is not empty.
         parts = iter(iterable)
         first = next(filter(None, parts), b"")
         if not isinstance(first, bytes):
             raise TypeError(f"the application's iterable gave {type(first).__name__}; WSGI content is bytes")
         if not first:
-            return b"".join(written)
-        return itertools.chain(written, (first,), parts)
+            return written.take()
+        return self._in_order(first, parts)
+
+    def _in_order(self, part: bytes | None, parts: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the parts, each after what was written before it came."""
+        try:
+            while True:
+                if self._written:
+                    content = self._written.take()
+                    yield from [content] if isinstance(content, bytes) else _closing(content)
+                if part is None:
+                    return
+                yield part
+                part = next(parts, None)
+        finally:
+            self._written.drop()
+
+
+def _closing(content: FileWrapper) -> Iterator[bytes]:
+    with contextlib.closing(content.filelike):
+        yield from content
+
+
+def _both(first: Callable[[], object], second: Callable[[], object] | None) -> Callable[[], object]:
+    def close() -> None:
+        first()
+        if second is not None:
+            second()
+
+    return close
