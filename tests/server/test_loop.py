@@ -847,6 +847,11 @@ def test_at_the_limit_of_descriptors_the_server_says_so_and_goes_on() -> None:
                 client.close()
             clients[-1].request()
             assert clients[-1].answer() == (200, b"hello")
+
+            # Nobody closes: who has asked for nothing for a while makes room.
+            clients += [Client(("127.0.0.1", port)) for _ in range(80)]
+            clients[-1].request()
+            assert clients[-1].answer() == (200, b"hello")
             for client in clients:
                 client.close()
             process.terminate()

@@ -697,10 +697,16 @@ class Engine:
             )
         now = monotonic()
         for client in list(self._clients.values()):
-            if client.state == _IDLE and client.deadline - now < self._keep_alive_s - _SHED_IDLE_S:
-                client.deadline = now  # the next tick closes it, when it is still idle
-        self._next_tick = now
+            if client.state == _IDLE and self._idle_s(client, now) > _SHED_IDLE_S:
+                client.deadline = 0.0  # the next tick closes it, when it is still idle
+        self._next_tick = 0.0
         self._pause_accepting(_NO_DESCRIPTORS_PAUSE_S)
+
+    def _idle_s(self, client: _Client, now: float) -> float:
+        """Return how long there has been no request on an idle connection."""
+        head_timeout_s = self._settings.head_timeout_s
+        had_none = client.deadline == client.since + head_timeout_s
+        return now - client.deadline + (head_timeout_s if had_none else self._keep_alive_s)
 
     def _admit(self, listener: socket.socket, sock: socket.socket, address: Any) -> None:
         sock.setblocking(False)
