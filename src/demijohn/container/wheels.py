@@ -255,6 +255,7 @@ def _write_scripts(entry_points: str, binaries: Path) -> None:
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(entry_points)
+    binaries.mkdir(parents=True, exist_ok=True)
     for section in ("console_scripts", "gui_scripts"):
         if section not in parser:
             continue
