@@ -24,7 +24,7 @@ server.accesslog server.log server.pidfile server.process server.slots server.so
 server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
 server.asgi server.asgi_websocket server.lifespan server.hook_objects server.loading
 server.poller server.limits server.leadership server.lending server.eventloop server.loop server.asgi_engine
-server.worker server.reload server.report server.control server.children server.upgrade server.zygote server.arbiter
+server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter
 server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base
 container.bytecode container.image container.registry container.engine container.build container.deploy

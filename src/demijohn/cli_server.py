@@ -98,7 +98,9 @@ def _serve_parser() -> _Parser:
             continue
         text = flag.help.replace("%", "%%")
         if flag.is_switch:
-            parser.add_argument(*flag.spellings, dest=flag.name, action="store_const", const=True, help=text)
+            parser.add_argument(
+                *flag.spellings, dest=flag.name, action="store_const", const=not flag.default, help=text
+            )
         elif flag.kind.alone is not None:
             alone = flag.kind.alone
             parser.add_argument(

@@ -187,6 +187,16 @@ def test_the_printed_configuration_gives_the_same_settings_again(written, demijo
     assert demijohn("serve", "--print-config", cwd=folder).stdout == first
 
 
+def test_the_kernel_sends_files_unless_told_not_to(written, demijohn) -> None:
+    folder = written(shop_py=APP)
+    assert printed_config(demijohn, folder, "shop:app")["sendfile"] is True
+    assert printed_config(demijohn, folder, "shop:app", "--no-sendfile")["sendfile"] is False
+    assert printed_config(demijohn, folder, "shop:app", DEMIJOHN_SENDFILE="false")["sendfile"] is False
+    assert printed_config(demijohn, folder, "shop:app", SENDFILE="no")["sendfile"] is False
+    written(gunicorn_conf_py="sendfile = False\n")
+    assert printed_config(demijohn, folder, "shop:app")["sendfile"] is False
+
+
 def test_check_config_says_that_all_is_well_by_its_exit_code(written, demijohn) -> None:
     done = demijohn("serve", "--check-config", "shop:app", cwd=written(shop_py=APP))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -222,6 +222,6 @@ def test_what_cannot_be_called_as_a_hook_is_refused(value: object) -> None:
 
 def test_every_hook_is_a_setting_of_files_alone() -> None:
     hooks = [flag for flag in FLAGS if flag.name in HookSettings.__dataclass_fields__]
-    assert len(hooks) == 15
+    assert len(hooks) == 16
     for flag in hooks:
         assert (flag.spellings, flag.variables, flag.gunicorn) == ((), (), flag.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import stat
 import tempfile
@@ -106,3 +107,18 @@ def test_a_daemon_leaves_its_terminal_and_goes_on(serve, tmp_path: Path, process
         os.kill(pid, signal.SIGTERM)
         process_is_gone(pid)
     assert re.search(rf"\[{pid}\] \[INFO\] Stopped", log.read_text())
+
+
+def test_a_worker_that_has_all_its_connections_takes_the_next_when_one_ends(serve) -> None:
+    server = serve("plain:application", "--worker-connections", "2", "--head-timeout", "60")
+    server.wait_until_ready()
+    first, second, third = server.connect(), server.connect(), server.connect()
+    with first, second, third:
+        request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+        for sock in (first, second):
+            sock.sendall(request)
+            assert b"Hello" in sock.recv(4096)
+        third.sendall(request)
+        assert select.select([third], [], [], 0.2)[0] == []
+        first.close()
+        assert b"Hello" in third.recv(4096)

@@ -356,3 +356,24 @@ def test_a_view_that_takes_the_connection_over_speaks_tls(serve_tls: Any, author
         assert sock.recv(100) == b"SECRET"
         sock.sendall(b".")
         assert read_all(sock) == b""
+
+
+def test_the_hook_ssl_context_has_the_last_word(serve_tls: Any, authority: Authority, tmp_path: Path) -> None:
+    path = tmp_path / "conf.py"
+    path.write_text(
+        "import ssl\n"
+        "def ssl_context(config, default_ssl_context_factory):\n"
+        "    context = default_ssl_context_factory()\n"
+        "    context.maximum_version = ssl.TLSVersion.TLSv1_2 if config.certfile else None\n"
+        "    return context\n"
+    )
+    server = serve_tls("-c", str(path))
+    assert environ_at(server, client(authority))["SSL_PROTOCOL"] == "TLSv1.2"
+
+
+def test_a_hook_that_returns_no_context_stops_the_start(serve: Any, files: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "conf.py"
+    path.write_text("def ssl_context(config, default_ssl_context_factory):\n    return None\n")
+    server = serve("tells:application", "-c", str(path), "--certfile", str(files[0]), "--keyfile", str(files[1]))
+    assert server.wait() == 1
+    assert "the hook ssl_context returned no SSLContext" in server.log

@@ -15,7 +15,7 @@ from ..message import RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
 from .hooks import Hook
 from .log import log
-from .settings import KEYS, Settings
+from .settings import Configuration, Settings
 from .wsgi import internal_error
 
 
@@ -39,24 +39,6 @@ def must_call(name: str, hook: Hook, *arguments: object) -> None:
     """Call a hook without which the server must not go on. Raises HookError."""
     if not call(name, hook, *arguments):
         raise HookError(f"The hook {name} failed")
-
-
-class Configuration:
-    """The settings under gunicorn's names: `server.cfg.workers`."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in KEYS:
-            raise AttributeError(f"There is no setting called {name}.")
-        value = getattr(self._settings, KEYS[name].name)
-        return list(value) if isinstance(value, tuple) else value
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All settings by name."""
-        return {name: getattr(self, name) for name in KEYS}
 
 
 class HookServer:

@@ -75,4 +75,10 @@ class HookSettings:
         "Called by the arbiter when there are to be more or fewer workers; old_value is None at the start.",
         *("server", "new_value", "old_value"),
     )
+    ssl_context: Hook = _hook(
+        "ssl_context",
+        "Called by the arbiter, and by workers when a file of TLS has changed: returns the context to use; the "
+        "second parameter makes the one there would be.",
+        *("config", "default_ssl_context_factory"),
+    )
     on_exit: Hook = _hook("on_exit", "Called by the arbiter before it ends.", "server")

@@ -91,7 +91,17 @@ def _parse_limit(value: Any) -> int:
 
 
 def _parse_switch(value: Any) -> bool:
-    truth = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    truth = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "y": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
     try:
         return truth[str(value).lower()]
     except KeyError:
@@ -216,7 +226,7 @@ class Flag:
 
     @property
     def is_switch(self) -> bool:
-        """Whether it takes no value on the command line."""
+        """Whether it takes no value on the command line, but means the contrary of its default there."""
         return self.kind is SWITCH
 
     @property
@@ -232,7 +242,7 @@ class Flag:
     def keys(self) -> frozenset[str]:
         """All names it has in configuration files; `-` in them may be written for `_`."""
         long_spellings = (_key(spelling) for spelling in self.spellings if len(spelling) > 2)
-        return frozenset((self.key, *long_spellings))
+        return frozenset((self.key, *(key for key in long_spellings if not key.startswith("no_"))))
 
     @property
     def help(self) -> str:
@@ -280,7 +290,9 @@ def setting(
 ) -> Any:
     """Describe a field of `Settings`; see `Flag`. With spellings comes a variable, `DEMIJOHN_` and the long one."""
     all_spellings = tuple(spellings.split("/")) if spellings else ()
-    own = tuple((f"DEMIJOHN_{_key(each).upper()}", "{}") for each in all_spellings if each.startswith("--"))
+    # `--no-sendfile` is DEMIJOHN_SENDFILE=false.
+    long_keys = (_key(each).removeprefix("no_") for each in all_spellings if each.startswith("--"))
+    own = tuple((f"DEMIJOHN_{key.upper()}", "{}") for key in long_keys)
     return field(
         default=default,
         metadata={

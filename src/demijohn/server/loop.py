@@ -82,6 +82,8 @@ _DRAIN_IDLE_S = 1.0
 # A listener that is ready while no thread is free is left to the other workers for this long.
 _BUSY_PAUSE_S = 0.002
 _NO_DESCRIPTORS_PAUSE_S = 0.1
+# One that has --worker-connections looks again after this.
+_FULL_PAUSE_S = 0.05
 # At the limit of descriptors, connections idle for longer than this are closed first.
 _SHED_IDLE_S = 1.0
 # How often signs of life are given: while there are requests, and while there are none.
@@ -256,6 +258,7 @@ class Engine:
         self._ready: deque[tuple[int, int]] = deque()
         self._lock = threading.Lock()
         self._keep_alive_s = settings.keep_alive_s
+        self._most_clients = settings.worker_connections or sys.maxsize
         self._poller = poller or new_poller()
         self._woken, self._wake = os.pipe()
         for fd in (self._woken, self._wake):
@@ -674,6 +677,9 @@ class Engine:
 
     def _accept(self, listener: socket.socket, most: int = _ACCEPTS_AT_ONCE) -> None:
         for _ in range(most):
+            if len(self._clients) >= self._most_clients and not self._drain_begun:
+                self._pause_accepting(_FULL_PAUSE_S)
+                return
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -1074,7 +1080,7 @@ class Engine:
         """
         member.since = begun
         if isinstance(answer.message.content, FileWrapper):
-            _use_file(answer, answer.message.content, by_kernel=client.origin.tls is None)
+            _use_file(answer, answer.message.content, by_kernel=self._settings.sendfile and client.origin.tls is None)
         try:
             data = client.http.respond(answer.head, answer.message)
             framing = client.http.framing

@@ -60,6 +60,22 @@ class Settings(HookSettings):
         "How many connections may wait to be accepted. The kernel caps it at net.core.somaxconn.",
         gunicorn="backlog",
     )
+    worker_connections: int = _setting(
+        0,
+        "--worker-connections",
+        _whole(0),
+        "Most connections of a worker, idle ones too; further ones wait until one ends, or go to another worker. 0: as "
+        "many as there are descriptors.",
+        gunicorn="worker_connections",
+    )
+    sendfile: bool = _setting(
+        True,
+        "--no-sendfile",
+        SWITCH,
+        "Do not let the kernel send files (sendfile), for file systems that cannot.",
+        gunicorn="sendfile",
+        variables=(("SENDFILE", "{}"),),
+    )
     reuse_port: bool = _setting(
         False,
         "--reuse-port",
@@ -178,6 +194,20 @@ class Settings(HookSettings):
         "Load the application once, in a process that workers are forked from, so that they share its memory. SIGHUP "
         "loads new code into another such process.",
         gunicorn="preload_app",
+    )
+    reload: bool = _setting(
+        False,
+        "--reload",
+        SWITCH,
+        "Reload, as SIGHUP does, whenever a file of the program changes. For development.",
+        gunicorn="reload",
+    )
+    reload_extra_files: tuple[str, ...] = _setting(
+        (),
+        "--reload-extra-file",
+        _text("FILE"),
+        "One more file, or a pattern of several, that --reload looks after; may be given several times.",
+        gunicorn="reload_extra_files",
     )
     switch_interval_s: float = _setting(
         0.005,
@@ -572,6 +602,24 @@ class Given:
 
     value: Any
     source: str
+
+
+class Configuration:
+    """Settings under gunicorn's names, as hooks are given them: `server.cfg.workers`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in KEYS:
+            raise AttributeError(f"There is no setting called {name}.")
+        value = getattr(self._settings, KEYS[name].name)
+        return list(value) if isinstance(value, tuple) else value
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {name: getattr(self, name) for name in KEYS}
 
 
 @dataclass(frozen=True, slots=True)

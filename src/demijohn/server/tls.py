@@ -14,7 +14,7 @@ import ssl
 from typing import Any
 
 from .kinds import SettingError
-from .settings import Settings
+from .settings import Configuration, Settings
 
 log = logging.getLogger("demijohn.server")
 
@@ -181,9 +181,20 @@ class TLS:
 
     def _new_context(self) -> ssl.SSLContext:
         settings = self._settings
+        if settings.ssl_context is None:
+            context = self._default_context()
+        else:
+            made = settings.ssl_context(Configuration(settings), self._default_context)
+            if not isinstance(made, ssl.SSLContext):
+                raise ValueError("the hook ssl_context returned no SSLContext")
+            context = made
+        context.sslsocket_class = TLSSocket
+        return context
+
+    def _default_context(self) -> ssl.SSLContext:
+        settings = self._settings
         assert settings.certificate is not None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.sslsocket_class = TLSSocket
         context.minimum_version = _VERSIONS[settings.tls_min_version]
         # RFC 9325 §3.5: a client that renegotiates makes the server work, again and again.
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE

@@ -117,11 +117,19 @@ class Worker:
         engine = self._engine(self._load())
         engine.start_up()
         must_call("post_worker_init", self._settings.post_worker_init, self._hooked)
+        if self._settings.reload:
+            self._watch_files()
         self._enter(State.READY)
         engine.run()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # There is nothing left to drain.
         log.info("Worker exiting (pid: %d)", os.getpid())
         return 0
+
+    def _watch_files(self) -> None:
+        from .reload import Reloader  # only a server under development needs it
+
+        arbiter_pid = self._server.pid
+        Reloader(self._settings.reload_extra_files, lambda: os.kill(arbiter_pid, signal.SIGHUP)).start()
 
     def _engine(self, gateway: Gateway) -> Engine:
         sockets = [listener.socket for listener in self._listeners]
