@@ -18,7 +18,7 @@ jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.scienc
 jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
 jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.transport jsonrpc.client jsonrpc.codegen
 jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
-jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.endpoint jsonrpc
+jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.mcp jsonrpc.endpoint jsonrpc
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.log server.pidfile server.process server.slots server.sockets server.systemd server.tls
 server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native

@@ -72,6 +72,13 @@ def serving(target: str, folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def lab_url() -> Iterator[str]:
+    """The address of the tools of lab.py, served."""
+    with serving("lab:app", Path(__file__).parent) as address:
+        yield f"{address}/mcp"
+
+
+@pytest.fixture(scope="module")
 def shop_url() -> Iterator[str]:
     """The address of the methods of shop.py, served."""
     with serving("shop:app", Path(__file__).parent) as address:

@@ -518,6 +518,8 @@ SAID: list[tuple[Any, bytes]] = [
     (Colour.RED, b'"red"'),
     (Point(1, 2), b"[1,2]"),
     (Item("a", 1.5), b'{"name":"a","price":1.5}'),
+    (msgspec.convert({"name": "a"}, Item), b'{"name":"a","price":0}'),
+    ({2**70: msgspec.convert({"name": "a"}, Item)}, b'{"1180591620717411303424":{"name":"a","price":0}}'),
     (Item("a", 2**70), b'{"name":"a","price":1180591620717411303424}'),
     (Robot("a", b"x"), b'{"name":"a","code":"x"}'),
     (Record(1), b'{"a":1}'),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .endpoint import JSONRPCBlueprint as JSONRPCBlueprint
     from .endpoint import JSONRPCView as JSONRPCView
     from .frames import Orient as Orient
+    from .mcp import Tool as Tool
     from .protocol import InternalError as InternalError
     from .protocol import InvalidParamsError as InvalidParamsError
     from .protocol import InvalidRequestError as InvalidRequestError
@@ -41,6 +42,7 @@ _MODULES = {
     "ParseError": "protocol",
     "RemoteError": "client",
     "ServerError": "protocol",
+    "Tool": "mcp",
     "TransportError": "client",
 }
 __all__ = list(_MODULES)

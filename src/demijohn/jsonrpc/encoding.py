@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +23,8 @@ import orjson
 
 from .science import writer_of
 
-_OPTIONS = orjson.OPT_APPEND_NEWLINE
+# Without the last, orjson takes a dataclass's members from its `__dict__`, where msgspec puts no defaults.
+_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 class Unserializable(TypeError):
@@ -59,6 +61,9 @@ def _simpler_again(value: Any) -> Any:
 
 def _simpler(value: Any) -> Any:
     """Return something nearer to JSON that stands for `value`; raise TypeError when nothing does."""
+    kind: Any = type(value)
+    if (names := _member_names(kind)) is not None:
+        return {name: getattr(value, name) for name in names}
     if write := writer_of(value):
         return write(value)
     for kinds, simplify in _SIMPLER:
@@ -74,6 +79,14 @@ def _simpler(value: Any) -> Any:
     if hasattr(value, "__dict__") and not callable(value) and not isinstance(value, ModuleType | BaseException):
         return {name: item for name, item in vars(value).items() if not name.startswith("_")}
     raise TypeError(f"{type(value).__qualname__} has no form in JSON")
+
+
+@lru_cache(maxsize=1024)
+def _member_names(cls: Any) -> tuple[str, ...] | None:
+    """Return the names of a dataclass's members, without those of its own; None for another class."""
+    if not is_dataclass(cls):
+        return None
+    return tuple(field.name for field in fields(cls) if not field.name.startswith("_"))
 
 
 def _text(value: bytes | bytearray | memoryview) -> str:
@@ -110,10 +123,8 @@ def _plain(value: Any) -> Any:
         return {_key(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     try:
-        return orjson.loads(orjson.dumps(value))
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATACLASS))
     except orjson.JSONEncodeError:
         return _plain(_simpler(value))
 

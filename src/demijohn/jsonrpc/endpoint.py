@@ -20,6 +20,7 @@ from ..views import MethodView
 from ..wrappers import Response
 from .browse import JSONRPCBrowse, urn
 from .conf import global_settings, settings
+from .mcp import MCPView
 from .protocol import InternalError, JSONRPCError
 from .registry import Method
 from .site import CONTENT_TYPE, ErrorHandler, JSONRPCSite
@@ -168,6 +169,7 @@ class JSONRPC(Registrar):
     """JSON-RPC 2.0 at `path` of an application.
 
     enable_web_browsable_api: whether `path`/browse shows a page to try the methods; None means in debug mode.
+    mcp: the path at which methods that were registered with the option `mcp` are tools of language models.
     """
 
     def __init__(
@@ -178,8 +180,10 @@ class JSONRPC(Registrar):
         jsonrpc_site: type[JSONRPCSite] = JSONRPCSite,
         jsonrpc_site_api: type[JSONRPCView] = JSONRPCView,
         enable_web_browsable_api: bool | None = None,
+        mcp: str | None = None,
     ) -> None:
         self.path = path
+        self.mcp_path = mcp
         self.base_url: str | None = None
         self.version = version
         self.jsonrpc_site = jsonrpc_site(version=version)
@@ -204,6 +208,14 @@ class JSONRPC(Registrar):
         self._add_site(app, self, self.path, self.base_url, urn("app", app.name, self.path))
         if self._shows_page(app, self.enable_web_browsable_api):
             self.init_browse_app(app)
+        if self.mcp_path is not None:
+            view = MCPView(self._sites, self.version)
+            app.add_url_rule(self.mcp_path, urn("mcp", app.name, self.mcp_path), view.post, methods=["POST"])
+
+    def _sites(self) -> list[JSONRPCSite]:
+        """The methods of this and of the blueprints, in the order of their paths."""
+        sites = [self.get_jsonrpc_site(), *(each.get_jsonrpc_site() for each in self.jsonrpc_apps)]
+        return sorted(sites, key=lambda site: site.path or "")
 
     def register_blueprint(
         self,

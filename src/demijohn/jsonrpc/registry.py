@@ -42,6 +42,8 @@ class Method:
         self.function = function
         self.validate = validate
         self.notification = notification
+        # How it is shown to language models, from the option `mcp`: a Tool, True, or nothing.
+        self.tool: Any = None
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         # Through functools.wraps to the function that was decorated: that one's parameters are what a client knows.
         self.signature = inspect.signature(function)

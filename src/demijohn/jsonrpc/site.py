@@ -95,6 +95,7 @@ class JSONRPCSite:
         """Make a function the method `name`; see `Registrar.register_view_function` for the options."""
         options = {"validate": True, "notification": True} | options
         method = Method(name, view_func, options["validate"], options["notification"])
+        method.tool = options.get("mcp")
         self.methods.add(method)
         return method
 
