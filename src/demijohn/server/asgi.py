@@ -187,12 +187,12 @@ class HTTPExchange:
 
     __slots__ = (
         "_arrived",
-        "_begins",
         "_channel",
         "_content_bytes",
         "_gateway",
         "_input",
         "_is_answered",
+        "_is_begun",
         "_is_complete",
         "_is_disconnected",
         "_is_given",
@@ -212,14 +212,17 @@ class HTTPExchange:
         self._settings = settings
         # Content that has arrived and was not asked for; whether that is all there is, and whether all was given.
         incoming = channel.http.incoming
-        self._arrived = _whole_content(head) if incoming is None else incoming
         self._is_complete = incoming is None
+        if incoming is not None:
+            self._arrived = incoming
+        else:
+            self._arrived = [head.content] if head.content is not None else _spooled_content(head)
         self._is_given = False
         self._received_bytes = 0
         self._is_disconnected = False
-        self._input = Waiting()
-        self._begins: Event | None = None  # http.response.start
-        self._message: ResponseMessage | None = None  # once it goes out
+        self._input: Waiting | None = None
+        self._message: ResponseMessage | None = None  # what http.response.start has begun
+        self._is_begun = False  # whether any of it is sent
         self._content_bytes = 0
         self._is_answered = False
         self._refusal: ProtocolError | None = None
@@ -240,7 +243,7 @@ class HTTPExchange:
         """Return the next event, as ASGI's `receive`: content, or that the peer or the answer is at its end."""
         while not (self._is_given or self._arrived or self._is_complete or self._is_disconnected):
             self._invite()
-            await self._input.wait()
+            await self._wait()
         if not self._is_given and (self._arrived or self._is_complete):
             body = b"".join(self._arrived)
             self._arrived.clear()
@@ -250,8 +253,18 @@ class HTTPExchange:
                 self._channel.reconsider()
             return {"type": "http.request", "body": body, "more_body": not self._is_complete}
         while not (self._is_disconnected or self._is_answered):
-            await self._input.wait()
+            await self._wait()
         return {"type": "http.disconnect"}
+
+    async def _wait(self) -> None:
+        """Wait for whatever may be next."""
+        if self._input is None:
+            self._input = Waiting()
+        await self._input.wait()
+
+    def _wake(self) -> None:
+        if self._input is not None:
+            self._input.wake()
 
     def _invite(self) -> None:
         """Ask for content that the peer holds back until then (RFC 9110 §10.1.1)."""
@@ -281,7 +294,7 @@ class HTTPExchange:
             else:
                 assert isinstance(event, ProtocolError)
                 self._refuse_content(event)
-        self._input.wake()
+        self._wake()
 
     def receive_eof(self) -> None:
         self._channel.http.receive_eof()
@@ -292,7 +305,7 @@ class HTTPExchange:
 
     def _disconnect(self) -> None:
         self._is_disconnected = True
-        self._input.wake()
+        self._wake()
 
     @property
     def deadline(self) -> float | None:
@@ -327,80 +340,83 @@ class HTTPExchange:
             raise Disconnected(f"the peer of {self.head.target.decode('latin-1')} is gone")
         if self._is_answered:
             raise RuntimeError(f"{kind!r} was sent after the answer was complete")
-        if kind == "http.response.body" and self._begins is not None:
-            if self._message is not None:
-                await self._send_part(event.get("body", b""), not event.get("more_body", False))
-            elif event.get("more_body", False):
-                await self._send_first_part(event.get("body", b""))
+        message = self._message
+        if message is None:
+            if kind != "http.response.start":
+                raise RuntimeError(f"{kind!r} was sent where 'http.response.start' was due")
+            # It is sent with the first part: until then the answer can become another one.
+            self._message = _message_begun_by(event)
+        elif kind == "http.response.body":
+            body = event.get("body", b"")
+            if event.get("more_body", False):
+                await self._send_part(message, body)
+            elif self._is_begun:
+                self._send_last_part(message, body)
             else:
-                self._answer(self._begins, event.get("body", b""))
-        elif kind == "http.response.start" and self._begins is None:
-            # Sent with the first part: until then the answer can become another one.
-            _message(event, b"")
-            self._begins = event
-        elif kind == "http.response.pathsend" and self._begins is not None and self._message is None:
-            self._answer_with_file(self._begins, event["path"])
+                self._answer(message, body)
+        elif kind == "http.response.pathsend" and not self._is_begun:
+            self._answer_with_file(message, event["path"])
         else:
-            expected = "http.response.start" if self._begins is None else "http.response.body"
-            raise RuntimeError(f"{kind!r} was sent where {expected!r} was due")
+            raise RuntimeError(f"{kind!r} was sent where 'http.response.body' was due")
 
-    def _answer(self, begins: Event, body: bytes) -> None:
+    def _answer(self, message: ResponseMessage, body: bytes) -> None:
         """Send a whole answer."""
-        message = _message(begins, bytes(body))
-        self._leave_content()
+        if not self._is_complete:
+            self._channel.http.leave_content()
+        message.content = body if type(body) is bytes else bytes(body)
         self._channel.write(self._channel.http.respond(self.head, message))
         self._finish(message, len(body))
 
-    def _leave_content(self) -> None:
-        """Do without what the peer has not sent yet: whether it sends it cannot be told from its next request."""
-        if not self._is_complete:
-            self._channel.http.leave_content()
+    async def _send_part(self, message: ResponseMessage, body: bytes) -> None:
+        if self._is_begun:
+            self._write_part(body)
+        else:
+            self._write_first_part(message, body)
+        await self._channel.drain()
 
-    async def _send_first_part(self, body: bytes) -> None:
-        message = self._message = _message(self._begins or {}, ())
+    def _write_first_part(self, message: ResponseMessage, body: bytes) -> None:
+        self._is_begun = True
+        message.content = ()
         http = self._channel.http
         data = http.respond(self.head, message)
         if http.framing is not None and body:
             data += http.framing.part_bytes(bytes(body))
             self._content_bytes = len(body)
         self._channel.write(data)
-        await self._channel.drain()
 
-    async def _send_part(self, body: bytes, is_last: bool) -> None:
-        message = self._message
-        assert message is not None
+    def _write_part(self, body: bytes) -> None:
         framing = self._channel.http.framing
-        data = b""
-        if framing is not None:
-            data = framing.part_bytes(bytes(body))
-            self._content_bytes += len(body)
-            if framing.overlong:
-                log.error("The content of the answer to %s is longer than its Content-Length and was cut", self.head)
-            if is_last:
-                if framing.missing:
-                    raise RuntimeError(f"the content is {framing.missing} bytes shorter than its Content-Length")
-                data += framing.end_bytes()
-        if data:
-            self._channel.write(data)
-        if is_last:
-            self._leave_content()
-            self._finish(message, self._content_bytes)
-        else:
-            await self._channel.drain()
+        if framing is None or not body:
+            return
+        self._channel.write(framing.part_bytes(bytes(body)))
+        self._content_bytes += len(body)
+        if framing.overlong:
+            log.error("The content of the answer to %s is longer than its Content-Length and was cut", self.head)
 
-    def _answer_with_file(self, begins: Event, path: str) -> None:
+    def _send_last_part(self, message: ResponseMessage, body: bytes) -> None:
+        self._write_part(body)
+        framing = self._channel.http.framing
+        if framing is not None:
+            if framing.missing:
+                raise RuntimeError(f"the content is {framing.missing} bytes shorter than its Content-Length")
+            self._channel.write(framing.end_bytes())
+        if not self._is_complete:
+            self._channel.http.leave_content()
+        self._finish(message, self._content_bytes)
+
+    def _answer_with_file(self, message: ResponseMessage, path: str) -> None:
         file = open(path, "rb")  # noqa: SIM115 (closed with the answer)
-        message = _message(begins, FileWrapper(file), close=file.close)
-        self._leave_content()
+        message.content = FileWrapper(file)
+        message.close = file.close
+        if not self._is_complete:
+            self._channel.http.leave_content()
         self._is_answered = True
-        self._message = message
-        self._input.wake()
+        self._wake()
         self._channel.answer_with_file(message)
 
     def _finish(self, message: ResponseMessage, content_bytes: int) -> None:
         self._is_answered = True
-        self._message = message
-        self._input.wake()
+        self._wake()
         self._channel.finish(message, content_bytes)
 
     def ended(self, error: BaseException | None) -> None:
@@ -410,22 +426,20 @@ class HTTPExchange:
         elif is_cut_short and not self._refusal:
             log.error("The application returned before its answer to %s was complete", self.head)
         if is_cut_short:
-            if self._message is None:
-                self._answer_instead()
-            else:
+            if self._is_begun:
                 self._channel.abort()
+            else:
+                self._answer_instead()
 
     def _answer_instead(self) -> None:
         refusal = self._refusal or ProtocolError(500, "The server met an error and could not answer the request.")
         message = plain_answer(refusal.status, refusal.detail)
-        self._leave_content()
-        self._channel.write(self._channel.http.respond(self.head, message))
-        self._finish(message, message.content_length or 0)
+        assert isinstance(message.content, bytes)
+        self._answer(message, message.content)
 
 
-def _whole_content(head: RequestHead) -> list[bytes]:
-    if head.spool is None:
-        return [head.content] if head.content else []
+def _spooled_content(head: RequestHead) -> list[bytes]:
+    assert head.spool is not None
     with head.spool as file:
         return [file.read()]
 
@@ -433,7 +447,7 @@ def _whole_content(head: RequestHead) -> list[bytes]:
 _STATUSES = {status: f"{status} {reason}" for status, reason in REASONS.items()}
 
 
-def _message(begins: Event, content: Any, close: Callable[[], object] | None = None) -> ResponseMessage:
-    """Return the answer that begins with an `http.response.start`. Raises BadResponse."""
-    status = begins["status"]
-    return response_message_of_bytes(_STATUSES.get(status) or str(status), begins.get("headers", ()), content, close)
+def _message_begun_by(event: Event) -> ResponseMessage:
+    """Return the answer that begins with an `http.response.start`; its content comes later. Raises BadResponse."""
+    status = event["status"]
+    return response_message_of_bytes(_STATUSES.get(status) or str(status), event.get("headers", ()), b"")
