@@ -9,7 +9,10 @@ from typing import Any
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
-    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    headers = [("Content-Type", "application/octet-stream")]
+    if path == "/header":
+        headers.append(("X-Own", bytes.fromhex(query).decode()))
+    start_response("200 OK", headers)
     match path:
         case "/environ":
             return [json.dumps({key: value for key, value in environ.items() if isinstance(value, str)}).encode()]
