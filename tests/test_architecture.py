@@ -23,7 +23,8 @@ server.cgroups server.kinds server.hooks server.settings server.gunicorn_names s
 server.accesslog server.log server.pidfile server.process server.slots server.sockets server.systemd server.tls
 server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
 server.asgi server.asgi_websocket server.lifespan server.hook_objects server.loading
-server.poller server.limits server.leadership server.lending server.eventloop server.loop server.asgi_engine
+server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop
+server.asgi_engine
 server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter
 server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base

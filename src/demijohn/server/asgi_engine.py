@@ -24,8 +24,9 @@ from .http1 import Connection
 from .leadership import Member
 from .lifespan import Lifespan, StartupFailed
 from .loading import LoadError
-from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, Engine, _Answer, _Client
+from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, Engine, _Client
 from .poller import READ, WRITE, EpollPoller
+from .sending import Answer
 from .settings import Settings
 
 log = logging.getLogger("demijohn.server")
@@ -268,7 +269,7 @@ class ASGIEngine(Engine):
         self._idle.pop(client.fd, None)
         client.channel = None
         head = channel.exchange.head
-        answer = _Answer(head, message, self._match(head), channel.exchange.begun)
+        answer = Answer(head, message, self._match(head), channel.exchange.begun)
         if self._begin_answer(self._loop_member, client, answer, monotonic()) and not channel.is_in_first_step:
             self._proceed(client)
 

@@ -26,33 +26,32 @@ import asyncio
 import contextlib
 import contextvars
 import errno
-import io
 import logging
 import os
 import socket
-import stat
 import struct
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..environ import FileWrapper
 from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
 from .activity import Activity, Task, place_of, stack_of
 from .eventloop import EventLoop
-from .http1 import CONTINUE, AnswerHeads, Connection, Framing, plain_answer
+from .http1 import CONTINUE, AnswerHeads, Connection, plain_answer
 from .leadership import Member, Team
 from .lending import lend
 from .limits import TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
 from .proxy import Entrance, PreambleReader
+from .sending import SENDFILE_BYTES, Answer, Truncated, in_context, next_part, send_file, use_file
 from .settings import Settings
 from .wsgi import internal_error
 
@@ -73,8 +72,6 @@ _RECEIVE_BYTES = 65536
 _ACCEPTS_AT_ONCE = 16
 # More than any backlog holds.
 _ACCEPTS_AT_LAST = 1 << 16
-# A file goes out in turns of at most this, so that a fast reader of a large one does not keep the thread.
-_SENDFILE_BYTES = 1 << 20
 # RFC 9112 §9.6: how long to read and drop what a peer still sends after its last answer.
 _LINGER_S = 2.0
 # How long connections without a request stay open when the worker drains: a request may be on its way.
@@ -162,26 +159,10 @@ class _Client:
         self.disarmed = False
         self.events = READ
         self.unsent: memoryview | None = None
-        self.answer: _Answer | None = None
+        self.answer: Answer | None = None
         self.channel: Any = None
         self.lingers = False
         self.preamble: PreambleReader | None = None
-
-
-class _Answer:
-    """An answer that could not be sent in one go."""
-
-    __slots__ = ("begun", "file", "file_left", "file_offset", "head", "message", "parts", "route", "sent_bytes")
-
-    def __init__(self, head: RequestHead, message: ResponseMessage, route: Route, begun: float) -> None:
-        self.head = head
-        self.message = message
-        self.route = route
-        self.begun = begun
-        self.parts: Iterator[bytes] | None = None
-        self.file: BinaryIO | None = None
-        self.file_offset = self.file_left = 0
-        self.sent_bytes = 0  # of content
 
 
 class _Waiting:
@@ -201,11 +182,7 @@ class _Waiting:
         self.is_late = False
 
 
-class _Truncated(Exception):
-    """The content of an answer ended early or failed: the peer must not take it for complete."""
-
-
-Job = tuple[_Client, RequestHead | _Answer | _Waiting, Route]
+Job = tuple[_Client, RequestHead | Answer | _Waiting, Route]
 """A request to be answered or to go on with, or an answer to be sent on."""
 
 
@@ -532,7 +509,7 @@ class Engine:
         """Do in a thread of its own what the leader put off."""
         client, todo, route = job
         try:
-            if isinstance(todo, _Answer):
+            if isinstance(todo, Answer):
                 open_still = self._send_on(member, client, todo)
             elif isinstance(todo, _Waiting):
                 open_still = self._answer(member, client, todo.head, route, todo)
@@ -938,7 +915,7 @@ class Engine:
         else:
             self._wait_for(client, _IDLE, READ, client.deadline)
 
-    def _make_way(self, member: Member, client: _Client, todo: RequestHead | _Answer | _Waiting, route: Route) -> bool:
+    def _make_way(self, member: Member, client: _Client, todo: RequestHead | Answer | _Waiting, route: Route) -> bool:
         """Let another thread lead while this one does what may take long. False when it is put off instead."""
         team = self._team
         if team.leader is not member:
@@ -991,7 +968,7 @@ class Engine:
         asked = begun if waiting is None else waiting.begun
         content = message.content
         if type(content) is not bytes or message.close is not None:
-            return self._begin_answer(member, client, _Answer(head, message, route, asked), begun)
+            return self._begin_answer(member, client, Answer(head, message, route, asked), begun)
         try:
             data = http.respond(head, message)
         except BadResponse as error:
@@ -1002,7 +979,7 @@ class Engine:
         except BlockingIOError:
             sent = 0
         except OSError:
-            client.answer = _Answer(head, message, route, asked)
+            client.answer = Answer(head, message, route, asked)
             self._close(client)  # the peer is gone
             return False
         now = monotonic()
@@ -1011,7 +988,7 @@ class Engine:
             wall_s = _LONGEST_SAMPLE_S
         route.wall_s += (wall_s - route.wall_s) * _AVERAGE_WEIGHT
         if sent != len(data):
-            client.answer = _Answer(head, message, route, asked)
+            client.answer = Answer(head, message, route, asked)
             client.answer.sent_bytes = len(content)
             client.unsent = memoryview(data)[sent:]
             self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
@@ -1073,14 +1050,14 @@ class Engine:
 
     # -- answers that take more than one send ------------------------------------------------------------
 
-    def _begin_answer(self, member: Member, client: _Client, answer: _Answer, begun: float) -> bool:
+    def _begin_answer(self, member: Member, client: _Client, answer: Answer, begun: float) -> bool:
         """Send an answer whose content is no bytes, or that wants to be told when it is out. Returns as `_answer`.
 
         `begun` is when the thread began to work on it. Up to its first part, an answer may still be too late.
         """
         member.since = begun
         if isinstance(answer.message.content, FileWrapper):
-            _use_file(answer, answer.message.content, by_kernel=self._settings.sendfile and client.origin.tls is None)
+            use_file(answer, answer.message.content, by_kernel=self._settings.sendfile and client.origin.tls is None)
         try:
             data = client.http.respond(answer.head, answer.message)
             framing = client.http.framing
@@ -1092,7 +1069,7 @@ class Engine:
             elif answer.file is None:
                 answer.parts = iter(content)
                 # With the first part, so that one packet carries both, and a failure can still be answered as one.
-                data += _next_part(answer, framing)
+                data += next_part(answer, framing)
         except Exception as error:
             self._close_content(answer.head, answer.message)
             answer.message = _failure(answer.head, error)
@@ -1105,7 +1082,7 @@ class Engine:
         client.unsent = memoryview(data)
         return self._send_on(member, client, answer, begun)
 
-    def _send_on(self, member: Member, client: _Client, answer: _Answer, begun: float | None = None) -> bool:
+    def _send_on(self, member: Member, client: _Client, answer: Answer, begun: float | None = None) -> bool:
         """Send what the socket takes. Returns as `_answer`; the peer may have to read before there is more to do."""
         member.head = answer.head
         member.route = answer.route
@@ -1116,7 +1093,7 @@ class Engine:
             if done:
                 client.answer = None
                 self._close_content(answer.head, answer.message)
-        except _Truncated as error:
+        except Truncated as error:
             log.error(
                 "The answer to %s %s was cut off: %s",
                 answer.head.method,
@@ -1145,8 +1122,8 @@ class Engine:
             self._report(answer.head, answer.message, answer.sent_bytes, now - answer.begun)
         return True
 
-    def _transmit(self, client: _Client, answer: _Answer) -> bool:
-        """Whether all of the answer went out. Raises OSError when the peer is gone, and _Truncated."""
+    def _transmit(self, client: _Client, answer: Answer) -> bool:
+        """Whether all of the answer went out. Raises OSError when the peer is gone, and Truncated."""
         file_bytes = 0
         while True:
             try:
@@ -1157,11 +1134,11 @@ class Engine:
                         return False
                     client.unsent = None
                 elif answer.file_left:
-                    if file_bytes >= _SENDFILE_BYTES:
+                    if file_bytes >= SENDFILE_BYTES:
                         return False
-                    file_bytes += _send_file(client.sock, answer)
+                    file_bytes += send_file(client.sock, answer)
                 elif answer.parts is not None and client.http.framing is not None:
-                    part = _next_part(answer, client.http.framing)
+                    part = next_part(answer, client.http.framing)
                     client.unsent = memoryview(part) if part else None
                 else:
                     return True
@@ -1195,7 +1172,7 @@ class Engine:
         close, message.close = message.close, None
         if close is not None:
             try:
-                _in_context(message, close)
+                in_context(message, close)
             except BaseException:  # of the application, as in `handle`
                 log.exception("The application failed in close(), after its answer")
 
@@ -1235,63 +1212,3 @@ def _failure(head: RequestHead, error: Exception) -> ResponseMessage:
     """Log why the application's answer cannot be sent, and return the answer there is instead."""
     log.error("The answer to %s %s is unusable", head.method, head.target.decode("latin-1"), exc_info=error)
     return plain_answer(500, "The server met an error and could not answer the request.")
-
-
-def _next_part(answer: _Answer, framing: Framing) -> bytes:
-    """Return the next bytes of content with their framing; none, and `parts` is None, when there are no more.
-
-    Raises _Truncated when the application fails or gives less than it declared.
-    """
-    assert answer.parts is not None
-    try:
-        part = _in_context(answer.message, next, filter(None, answer.parts), None)
-        if part is not None and not isinstance(part, bytes):
-            raise TypeError(f"the content came as {type(part).__name__}, not as bytes")
-    except BaseException as error:  # of the application, as in `handle`
-        raise _Truncated("the application failed") from error
-    if part is None:
-        answer.parts = None
-        if framing.missing:
-            raise _Truncated(f"the content is {framing.missing} bytes shorter than its Content-Length")
-        return framing.end_bytes()
-    data = framing.part_bytes(part)
-    answer.sent_bytes += len(part)
-    if framing.overlong:
-        log.error("The content of %s is longer than its Content-Length and was cut", answer.head)
-        answer.parts = None
-    return data
-
-
-def _in_context(message: ResponseMessage, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call what the application gave with its answer, with the context variables that belong to the request."""
-    return function(*arguments) if message.context is None else message.context.run(function, *arguments)
-
-
-def _use_file(answer: _Answer, wrapper: FileWrapper, by_kernel: bool) -> None:
-    """Declare the length of a real file and, unless it has to be encrypted, let the kernel send it.
-
-    Real is one that reads as its descriptor does (a GzipFile has one too, and does not).
-    """
-    file = wrapper.filelike
-    if type(file) not in (io.BufferedReader, io.BufferedRandom, io.FileIO):
-        return
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        return
-    if answer.message.content_length is None:
-        answer.message.content_length = max(0, status.st_size - file.tell())
-    if by_kernel:
-        answer.file = file
-        answer.file_offset = file.tell()
-        answer.file_left = answer.message.content_length
-
-
-def _send_file(sock: socket.socket, answer: _Answer) -> int:
-    assert answer.file is not None
-    sent = os.sendfile(sock.fileno(), answer.file.fileno(), answer.file_offset, min(answer.file_left, _SENDFILE_BYTES))
-    if not sent:
-        raise _Truncated(f"the file ended {answer.file_left} bytes before its Content-Length")
-    answer.file_offset += sent
-    answer.file_left -= sent
-    answer.sent_bytes += sent
-    return sent
