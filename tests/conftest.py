@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -131,3 +132,65 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+class Program:
+    """A program that listens at a port of this machine, and can be stopped and started again."""
+
+    def __init__(self, port: int, arguments: list[str], cwd: Path) -> None:
+        self.port = port
+        self._arguments = arguments
+        self._cwd = cwd
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._cwd / f"{self.port}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._arguments, cwd=self._cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                said = (self._cwd / f"{self.port}.log").read_text()
+                assert self._process.poll() is None, f"{self._arguments} ended: {said}"
+                assert time.monotonic() < deadline, f"{self._arguments} does not listen: {said}"
+                threading.Event().wait(0.02)  # there is nothing to wait for but its port
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal_number)
+            process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Start a program that listens: `program("redis-server", "--port", "{port}")`. It is stopped after the test.
+
+    port: where it listens, by default one that is free.
+    """
+    started: list[Program] = []
+
+    def start_program(name: str, *arguments: str, port: int = 0, path: str | None = None) -> Program:
+        found = shutil.which(name, path=path)
+        if found is None:
+            pytest.skip(f"{name} is not installed, so this is NOT TESTED here")
+        if not port:
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                port = int(probe.getsockname()[1])
+        started.append(Program(port, [found, *(argument.format(port=port) for argument in arguments)], tmp_path))
+        started[-1].start()
+        return started[-1]
+
+    yield start_program
+    for each in reversed(started):
+        each.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def redis_server(program: Callable[..., Program]) -> Program:
+    """Debian's Redis. What it has is still there when it is started again."""
+    return program("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--appendonly", "yes")
