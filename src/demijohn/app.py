@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .templating import DispatchingJinjaLoader, Environment
     from .testing import FlaskClient, FlaskCliRunner
 
+F = TypeVar("F", bound=Callable[..., Any])
 T_shell_context_processor = TypeVar("T_shell_context_processor", bound=ft.ShellContextProcessorCallable)
 
 
@@ -624,6 +625,38 @@ class Flask(Scaffold):
     def redirect(self, location: str, code: int = 302) -> BaseResponse:
         """Make a response that sends the client to another URL."""
         return _redirect(location, code=code, Response=self.response_class)
+
+    # -- what computes for long -------------------------------------------------------------------
+
+    def heavy(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        deadline_s: float | None = None,
+        executor: str | None = None,
+    ) -> Any:
+        """Have a function run in another process or on a cluster; see `demijohn.heavy.heavy`."""
+        from .heavy import heavy  # for its cost
+
+        if function is not None:
+            return heavy(function)
+        return heavy(deadline_s=deadline_s, executor=executor)
+
+    def job(self, rule: str, **options: Any) -> Callable[[F], F]:
+        """Register a function as a job: a request to `rule`, POST by default, is answered 202 with where to ask on.
+
+        Its arguments come from the URL, and as JSON object, form or query. It is called on the executor, as heavy
+        functions are; `report` and `progress` of `demijohn.heavy` tell how far it is.
+        options: as for `add_url_rule`.
+        """
+        from .heavy.jobs import job_view  # for its cost
+
+        def register(function: F) -> F:
+            options.setdefault("methods", ["POST"])
+            self.add_url_rule(rule, options.pop("endpoint", None), job_view(self, function), **options)
+            return function
+
+        return register
 
     # -- contexts ---------------------------------------------------------------------------------
 

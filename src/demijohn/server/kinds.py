@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,17 @@ def choice(metavar: str, *allowed: str) -> Kind:
         if not isinstance(value, str) or value.lower() not in allowed:
             raise ValueError(f"must be one of {', '.join(allowed)}")
         return value.lower()
+
+    return Kind(metavar, parse)
+
+
+def matching(metavar: str, pattern: str, such_as: str) -> Kind:
+    """Text of one form, which the message describes by examples."""
+
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
+            raise ValueError(f"must be {such_as}")
+        return value
 
     return Kind(metavar, parse)
 

@@ -21,6 +21,10 @@ def prepare(settings: Settings) -> None:
     for assignment in settings.environment:
         name, _, value = assignment.partition("=")
         os.environ[name] = value
+    # Where the application looks for them, which does not know the server's settings.
+    for name, url in (("DEMIJOHN_EXECUTOR", settings.executor), ("DEMIJOHN_STATE", settings.state)):
+        if url is not None:
+            os.environ[name] = url
     extra = settings.python_path.split(",") if settings.python_path is not None else []
     places = [os.path.abspath(directory) for directory in (*extra, os.getcwd())]
     sys.path[:] = [*places, *(place for place in sys.path if place not in places)]

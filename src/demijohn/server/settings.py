@@ -30,6 +30,7 @@ from .kinds import (
     choice,
 )
 from .kinds import SettingError as SettingError
+from .kinds import matching as _matching
 from .kinds import seconds as _seconds
 from .kinds import setting as _setting
 from .kinds import text as _text
@@ -528,6 +529,28 @@ class Settings(HookSettings):
         ASSIGNMENT,
         "Set an environment variable before the application is loaded; may be given several times.",
         gunicorn="raw_env",
+    )
+    executor: str | None = _setting(
+        None,
+        "--executor",
+        _matching(
+            "URL",
+            r"(processes|threads)(:[1-9][0-9]*)?|inline|dask://[^/\s]+",
+            "processes, processes:4, threads:8, inline or dask://HOST:8786",
+        ),
+        "Where heavy functions and jobs of the application run: processes or threads of each worker, or a Dask "
+        "cluster; `processes` when nothing is said, one for each processor.",
+    )
+    state: str | None = _setting(
+        None,
+        "--state",
+        _matching(
+            "URL",
+            r"memory://|sqlite:///.+|(redis|rediss|unix)://.+",
+            "memory://, sqlite:///PATH or redis://HOST:6379/0",
+        ),
+        "Where the application keeps what its workers share, such as the records of jobs; a file among the system's "
+        "temporary ones when nothing is said.",
     )
     pid_file: str | None = _setting(
         None,

@@ -1,0 +1,340 @@
+"""Where heavy calls run, chosen by a URL: `processes:4`, `threads:8`, `inline`, `dask://host:8786`.
+
+Each engine takes the same calls, so that nothing in an application changes with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from .errors import DeadlineExceeded, EngineUnavailable, ProcessDied, QueueFull
+from .pool import Call, ProcessPool, dumps_call, name_of, run_payload
+
+# How long a call waits for a Dask scheduler that cannot be reached before it says so.
+_CONNECT_S = 3.0
+
+
+class Engine(Protocol):
+    """What runs heavy calls."""
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        deadline_s: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        outlives: bool = False,
+    ) -> Future[Any]:
+        """Start a call.
+
+        deadline_s: how long it may take from now, in seconds; after that `result` raises DeadlineExceeded.
+        is_cancelled: asked now and then, where a running call can be ended.
+        outlives: whether it is to go on when this process ends, where that is possible.
+        Raises QueueFull, EngineUnavailable, and TypeError for what cannot be sent.
+        """
+
+    def shutdown(self) -> None:
+        """End all calls."""
+
+
+class Processes:
+    """The processes of this server, see pool.py."""
+
+    def __init__(self, processes: int, queue_limit: int | None = None) -> None:
+        self.pool = ProcessPool(processes, queue_limit=queue_limit)
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        deadline_s: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        outlives: bool = False,
+    ) -> Future[Any]:
+        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        call = Call(name_of(function), dumps_call(function, args, kwargs), deadline, is_cancelled)
+        return self.pool.submit_call(call)
+
+    def shutdown(self) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Threads:
+    """Threads of this process: for what waits, or computes outside the interpreter's lock.
+
+    A thread cannot be ended: at its deadline a call is given up, and goes on unheard.
+    """
+
+    def __init__(self, threads: int, queue_limit: int | None = None) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="demijohn-heavy")
+        self._limit = threads + (threads * 16 if queue_limit is None else queue_limit)
+        self._lock = threading.Lock()
+        self._pending = 0
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        deadline_s: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        outlives: bool = False,
+    ) -> Future[Any]:
+        with self._lock:
+            if self._pending >= self._limit:
+                raise QueueFull(f"{name_of(function)} was not run: {self._limit} calls run or wait already.")
+            self._pending += 1
+        future = self._executor.submit(function, *args, **kwargs)
+        future.add_done_callback(self._left)
+        return _with_deadline(future, deadline_s, name_of(function))
+
+    def _left(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._pending -= 1
+
+    def shutdown(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Inline:
+    """The calling thread: for tests, and to look into a function with a debugger."""
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        deadline_s: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        outlives: bool = False,
+    ) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self) -> None:
+        pass
+
+
+class Dask:
+    """A Dask cluster, which the same modules are installed on.
+
+    The connection is made at the first call, and anew when it was lost; meanwhile calls say so at once.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        deadline_s: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        outlives: bool = False,
+    ) -> Future[Any]:
+        # As bytes: only the workers need the application's modules, not the scheduler. Not pure: the same arguments may
+        # well give another result.
+        payload = dumps_call(function, args, kwargs)
+        client = self._connected()
+        try:
+            task = client.submit(run_payload, payload, key=f"{name_of(function)}-{uuid4()}", pure=False, retries=1)
+        except Exception as error:
+            raise self._unavailable(error) from error
+        if outlives:
+            _distributed().fire_and_forget(task)
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        task.add_done_callback(lambda done: _follow(done, future, self._translated))
+        return _with_deadline(future, deadline_s, name_of(function), give_up=task.cancel)
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is not None and self._client.status == "running":
+                return self._client
+            try:
+                distributed = _distributed()
+            except ImportError:
+                raise EngineUnavailable(
+                    "Dask is not installed, and the executor is dask://. Install demijohn[dask] here and there."
+                ) from None
+            self._close()
+            try:
+                self._client = distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+            except (OSError, TimeoutError) as error:
+                raise self._unavailable(error) from error
+            return self._client
+
+    def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):  # it is broken already, and nobody waits for it
+                client.close(timeout=0)
+
+    def _unavailable(self, error: BaseException) -> EngineUnavailable:
+        return EngineUnavailable(
+            f"The Dask scheduler at {self._address} cannot be reached: {error or type(error).__name__}."
+            " Start it, or give another address with --executor."
+        )
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """Say in our words what Dask says of itself; the function's own exceptions stay as they are."""
+        if isinstance(error, _distributed().KilledWorker):
+            return ProcessDied(f"The function ended the Dask workers that ran it: {error}")
+        if isinstance(error, CancelledError) or type(error).__name__ in ("FutureCancelledError", "CommClosedError"):
+            return self._unavailable(error)
+        return error
+
+    def shutdown(self) -> None:
+        with self._lock:
+            self._close()
+
+
+def _distributed() -> Any:
+    """Import Dask when it is needed: it takes longer than all else together."""
+    return importlib.import_module("distributed")
+
+
+def _follow(done: Any, future: Future[Any], translated: Callable[[BaseException], BaseException]) -> None:
+    """Give what became of a Dask future to ours, unless that was given up."""
+    try:
+        error = done.exception() if done.status != "cancelled" else CancelledError("the connection was lost")
+        if error is not None:
+            outcome = translated(error)
+    except BaseException as failed:
+        error, outcome = failed, translated(failed)
+    with contextlib.suppress(Exception):  # InvalidStateError: nobody waits any more
+        if error is None:
+            future.set_result(done.result())
+        else:
+            future.set_exception(outcome)
+
+
+class _Deadlined(Future[Any]):
+    """A future whose result must be asked for within a time, for engines that cannot end a call."""
+
+    def __init__(self, inner: Future[Any], deadline: float, name: str, give_up: Callable[[], object]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._deadline = deadline
+        self._name = name
+        self._give_up = give_up
+        inner.add_done_callback(self._copy)
+
+    def _copy(self, inner: Future[Any]) -> None:
+        with contextlib.suppress(Exception):  # given up meanwhile
+            if inner.cancelled():
+                self.cancel()
+            elif (error := inner.exception()) is not None:
+                self.set_exception(error)
+            else:
+                self.set_result(inner.result())
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._wait(timeout)
+        return super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        left_s = max(0.0, self._deadline - time.monotonic())
+        try:
+            super().exception(left_s if timeout is None else min(timeout, left_s))
+        except FutureTimeout:
+            if timeout is not None and timeout < left_s:
+                raise
+            with contextlib.suppress(Exception):
+                self.set_exception(DeadlineExceeded(f"{self._name} was not done at its deadline and was given up."))
+                self._give_up()
+
+
+def _with_deadline(
+    future: Future[Any], deadline_s: float | None, name: str, give_up: Callable[[], object] = lambda: None
+) -> Future[Any]:
+    if deadline_s is None:
+        return future
+    return _Deadlined(future, time.monotonic() + deadline_s, name, give_up)
+
+
+# -- the one of this process -------------------------------------------------------------------------------
+
+VARIABLE = "DEMIJOHN_EXECUTOR"
+_engines: dict[tuple[int, str], Engine] = {}
+_lock = threading.Lock()
+
+
+def default_processes() -> int:
+    """Return how many processes the pool has unless told otherwise: one for each processor this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_engine(url: str, queue_limit: int | None = None) -> Engine:
+    """Make the engine a URL names. Raises ValueError that says what there is."""
+    kind, _, rest = url.partition(":")
+    if kind in ("processes", "threads", "inline"):
+        if kind == "inline" and not rest:
+            return Inline()
+        if kind != "inline" and (not rest or (rest.isdecimal() and int(rest) > 0)):
+            number = int(rest) if rest else default_processes()
+            return Processes(number, queue_limit) if kind == "processes" else Threads(number, queue_limit)
+    elif kind == "dask" and urlsplit(url).hostname:
+        return Dask("tcp://" + urlsplit(url).netloc)
+    raise ValueError(
+        f"There is no executor {url!r}: it is 'processes', 'threads' (both with a number, as in 'processes:4'),"
+        " 'inline' or 'dask://HOST:PORT'."
+    )
+
+
+def engine(url: str | None = None) -> Engine:
+    """Return this process's engine for a URL, by default that of the variable DEMIJOHN_EXECUTOR, or `processes`.
+
+    It is made when first asked for: in a worker, not before it was forked.
+    """
+    url = url or os.environ.get(VARIABLE) or "processes"
+    key = (os.getpid(), url)
+    found = _engines.get(key)
+    if found is None:
+        with _lock:
+            found = _engines.get(key)
+            if found is None:
+                limit = os.environ.get("DEMIJOHN_HEAVY_QUEUE")
+                found = _engines[key] = make_engine(url, int(limit) if limit else None)
+    return found
+
+
+def shutdown_engines() -> None:
+    """End all calls of this process's engines; the next call makes another."""
+    with _lock:
+        mine = [key for key in _engines if key[0] == os.getpid()]
+        ended = [_engines.pop(key) for key in mine]
+    for each in ended:
+        each.shutdown()
+
+
+atexit.register(shutdown_engines)
