@@ -240,3 +240,60 @@ def test_run_script_serves_hello_and_shows_its_answer(tmp_path: Path, free_port:
         assert "Another server answers" in second.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+# -- a model, published three ways ------------------------------------------------------------------
+
+
+@pytest.fixture
+def predict(serve: Callable[..., Any], tmp_path: Path) -> str:
+    state = f"sqlite://{tmp_path}/state.sqlite3"
+    url: str = serve("predict", "app:app", "--executor", "processes:2", "--state", state)[1]
+    return url
+
+
+def test_a_model_is_a_view_and_a_method_and_a_job(predict: str) -> None:
+    by_view = json.loads(get(f"{predict}/predict/0.5"))["y"]
+    content = b'{"jsonrpc":"2.0","method":"Model.predict","params":{"x":0.5},"id":1}'
+    assert call(predict, content)[1]["result"] == by_view
+    with urlopen(Request(f"{predict}/scan?start=0.5&steps=1", method="POST"), timeout=30) as response:
+        job = json.load(response)
+    events = get(predict + job["events"])
+    assert json.loads(events.rstrip().rpartition("data: ")[2])["result"] == {"x": 0.5, "y": by_view}
+
+
+@pytest.mark.skipif(not shutil.which("chromedriver"), reason="needs a browser: apt-get install chromium-driver")
+def test_a_job_of_thirty_steps_shows_its_progress_in_a_browser(predict: str, tmp_path: Path) -> None:
+    from selenium import webdriver
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/chromium"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        driver.get(predict)
+        # Each text that the page shows, in order.
+        driver.execute_script(
+            "window.told = []; new MutationObserver(() => told.push(document.getElementById('told').textContent))"
+            ".observe(document.getElementById('told'), {childList: true})"
+        )
+        driver.find_element(By.CSS_SELECTOR, "#start button").click()
+        text = driver.find_element(By.ID, "told")
+        WebDriverWait(driver, 30).until(lambda _: text.text.startswith("done 30 of 30"))
+        told = driver.execute_script("return told")
+        assert told[-1].startswith('done 30 of 30: {"x":')
+        assert any(re.fullmatch(r"running \d+ of 30", each) for each in told)
+        assert driver.find_element(By.ID, "bar").get_property("value") == 30
+
+        steps = driver.find_element(By.NAME, "steps")
+        steps.clear()
+        steps.send_keys("100000")
+        driver.find_element(By.CSS_SELECTOR, "#start button").click()
+        WebDriverWait(driver, 30).until(lambda _: text.text.startswith("running"))
+        driver.find_element(By.ID, "cancel").click()
+        WebDriverWait(driver, 30).until(lambda _: text.text.startswith("cancelled"))
+    finally:
+        driver.quit()

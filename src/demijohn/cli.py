@@ -19,7 +19,7 @@ from click.core import ParameterSource
 from werkzeug.serving import is_running_from_reloader, run_simple
 from werkzeug.utils import import_string
 
-from . import cli_jsonrpc, cli_server, cli_top
+from . import cli_jobs, cli_jsonrpc, cli_server, cli_top
 from .cli_container import deploy_group, image_group
 from .commands import (
     AppGroup,
@@ -651,6 +651,7 @@ _OWN_COMMANDS: dict[str, click.Command] = {
     "openrpc": cli_jsonrpc.openrpc_command,
     "call": cli_jsonrpc.call_command,
     "jsonrpc": cli_jsonrpc.jsonrpc_group,
+    "jobs": cli_jobs.jobs_command,
 }
 for _command in _OWN_COMMANDS.values():
     cli.add_command(_command)

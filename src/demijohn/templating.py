@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import BaseLoader, Template, TemplateNotFound, TemplateRuntimeError, TemplateSyntaxError
+from jinja2 import BaseLoader, Template, TemplateNotFound
 from jinja2 import Environment as BaseEnvironment
 
 from .globals import _cv_request, current_app
@@ -33,42 +31,6 @@ class Environment(BaseEnvironment):
             options["loader"] = app.create_global_jinja_loader()
         super().__init__(**options)
         self.app = app
-
-    def handle_exception(self, source: str | None = None) -> NoReturn:
-        """Raise what a template failed with. A mistake in the template is noted with its place and the likely fix."""
-        try:
-            super().handle_exception(source)
-        except (TemplateSyntaxError, TemplateRuntimeError) as error:
-            _note_mistake(self, error)
-            raise
-
-
-# Jinja's words: "'nmae' is undefined", "No filter named 'uper'."
-_UNKNOWN = re.compile(r"'(?P<variable>\w+)' is undefined|No (?P<kind>filter|test) named '(?P<name>\w+)'")
-
-
-def _note_mistake(environment: Environment, error: TemplateSyntaxError | TemplateRuntimeError) -> None:
-    """Add to an error, below its message, where in which template it happened, and what may have been meant."""
-    if hasattr(error, "__notes__"):  # a template that was rendered within another one
-        return
-    place = error.__traceback__
-    innermost = None
-    while place is not None:
-        if "__jinja_exception__" in place.tb_frame.f_globals:  # a frame that stands for a line of a template
-            innermost = place
-        place = place.tb_next
-    if innermost is None:
-        return
-    frame, line = innermost.tb_frame, innermost.tb_lineno
-    file_name = frame.f_code.co_filename
-    where = "a template given as text" if file_name in ("<template>", "<unknown>") else f"the template {file_name!r}"
-    note = f"In {where}, line {line}."
-    unknown = _UNKNOWN.match(str(error))
-    if unknown is not None:
-        known = {"filter": environment.filters, "test": environment.tests}.get(unknown["kind"], frame.f_locals)
-        near = difflib.get_close_matches(unknown["variable"] or unknown["name"], known, n=1)
-        note += f" Did you mean {near[0]!r}?" if near else ""
-    error.add_note(note)
 
 
 class Attempt(NamedTuple):

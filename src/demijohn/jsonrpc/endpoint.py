@@ -92,6 +92,8 @@ class Registrar:
         annotation: what describes the method besides its signature and docstring.
         validate: whether type hints are held to; by default they are.
         notification: whether it may be called as a notification; where not, such a call is answered with an error.
+        heavy: whether calls run on the executor, see `demijohn.heavy`.
+        job: whether a call starts a job there: its result is the job's record, with the URL to ask for it.
         Other options are kept in the function's `jsonrpc_options` and mean nothing here.
 
         Raises ValueError for what is no function, TypeError for a type hint that no JSON value can become.
@@ -103,7 +105,18 @@ class Registrar:
                 " For a method of an object, register a function that calls it."
             )
         options = _options(options)
-        method = self.get_jsonrpc_site().register(name or view_func.__name__, view_func, **options)
+        site = self.get_jsonrpc_site()
+        called: Callable[..., Any] = view_func
+        if options.pop("heavy", False):
+            from ..heavy import heavy  # for its cost
+
+            called = heavy(view_func)
+        if options.pop("job", False):
+            from ..heavy.jobs import job_method  # for its cost
+
+            called = job_method(called)
+            site.starts_jobs()
+        method = site.register(name or view_func.__name__, called, **options)
         _describe(view_func, method, annotation, options)
         return view_func
 
@@ -255,6 +268,7 @@ class JSONRPC(Registrar):
         site = registrar.get_jsonrpc_site()
         site.set_path(path)
         site.set_base_url(base_url)
+        site.serve_in(app)
         app.extensions.setdefault("demijohn.jsonrpc", []).append(site)
         site.batch_limit = app.config.get("JSONRPC_BATCH_LIMIT", site.batch_limit)
         view_class = registrar.get_jsonrpc_site_api()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from werkzeug.datastructures import Headers
@@ -30,6 +31,9 @@ from .protocol import (
     ServerError,
 )
 from .registry import Method, Registry, WrongResult
+
+if TYPE_CHECKING:
+    from ..app import Flask
 
 ErrorHandler = Callable[[Any], Any]
 
@@ -64,6 +68,8 @@ class JSONRPCSite:
         self.methods = Registry()
         self.error_handlers: dict[type[Exception], ErrorHandler] = {}
         self.logger = logging.getLogger("flask_jsonrpc")
+        self._apps: list[weakref.ref[Flask]] = []  # weak: tests make many applications
+        self._starts_jobs = False
         self.describe = describe.annotate(self._describe_function(), describe.ServiceDescribe)
         self.methods.add(Method(describe.DESCRIBE_METHOD_NAME, self.describe, validate=False), reserved=True)
 
@@ -77,6 +83,20 @@ class JSONRPCSite:
         """Return the OpenRPC document of the methods: what `rpc.discover` answers where no method has that name."""
         url = self.base_url or f"{request.root_url.rstrip('/')}{self.path or '/'}"
         return openrpc.document(self.methods, openrpc.title_of(_current_application()), self.version, url)
+
+    def serve_in(self, app: Flask) -> None:
+        """Note that an application answers the calls."""
+        self._apps.append(weakref.ref(app))
+        if self._starts_jobs:
+            self.starts_jobs()
+
+    def starts_jobs(self) -> None:
+        """Have the applications answer for jobs, as a method starts them."""
+        from ..heavy.jobs import jobs_of  # for its cost
+
+        self._starts_jobs = True
+        for app in filter(None, (known() for known in self._apps)):
+            jobs_of(app)
 
     # -- registration ---------------------------------------------------------------------------
 
