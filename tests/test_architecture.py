@@ -12,7 +12,10 @@ SRC = Path(__file__).parents[1] / "src" / "demijohn"
 FLOORS = """
 sparing message typing environ signals globals config logging
 json.provider json json.tag
-helpers wrappers sessions routing views templating ctx commands scaffold blueprints fastpath app debughelpers testing
+helpers wrappers sessions
+shared.stores shared.sessions shared.cache shared.ratelimit shared
+heavy.errors heavy.pool heavy.engines heavy.functions heavy.jobs heavy
+routing views templating ctx commands scaffold blueprints fastpath app debughelpers testing
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
 jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
@@ -30,7 +33,7 @@ server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base
 container.bytecode container.image container.registry container.engine container.build container.deploy
 container.files container
-aliased aliasing dropin dropin_site.sitecustomize cli_jsonrpc cli_server cli_top cli_container cli __main__
+aliased aliasing dropin dropin_site.sitecustomize cli_jobs cli_jsonrpc cli_server cli_top cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 SERVER_MAY_SEE = ("server", "message", "typing", "environ")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.

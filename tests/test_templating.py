@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import DictLoader, TemplateError, TemplateNotFound, TemplatesNotFound
+from jinja2 import DictLoader, TemplateNotFound, TemplatesNotFound
 
 from demijohn import (
     Blueprint,
@@ -297,58 +297,3 @@ def test_the_current_request_is_left_alone_by_rendering(app: Flask) -> None:
     with app.test_request_context("/outer"):
         render_template_string("{{ request.path }}")
         assert request.path == "/outer"
-
-
-# -- mistakes in a template -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "message", "note"),
-    [
-        ("\n{{ usr.name }}", "'usr' is undefined", "line 2. Did you mean 'user'?"),
-        ("\n\n{{ reqest.path }}", "'reqest' is undefined", "line 3. Did you mean 'request'?"),
-        ("{% for item in items %}{{ itme.x }}{% endfor %}", "'itme' is undefined", "line 1. Did you mean 'item'?"),
-        ("{{ nothing_like_it.x }}", "'nothing_like_it' is undefined", "line 1."),
-        ("{{ user.nmae.first }}", "'dict object' has no attribute 'nmae'", "line 1."),
-        ("{{ user|uper }}", "No filter named 'uper'.", "line 1. Did you mean 'upper'?"),
-        ("{% if user is defind %}{% endif %}", "No test named 'defind' found.", "line 1. Did you mean 'defined'?"),
-        ("\n{% if %}", "Expected an expression, got 'end of statement block'", "line 2."),
-    ],
-)
-@pytest.mark.parametrize("kind", ["file", "text", "stream"])
-def test_a_mistake_is_noted_with_its_place_and_the_likely_fix(
-    app: Flask, tmp_path: Path, kind: str, text: str, message: str, note: str
-) -> None:
-    write(path := tmp_path / "templates" / "wrong.html", text)
-
-    def render() -> None:
-        given: dict[str, Any] = {"user": {"name": "x"}, "items": [1]}
-        if kind == "stream":
-            "".join(stream_template("wrong.html", **given))
-        elif kind == "file":
-            render_template("wrong.html", **given)
-        else:
-            render_template_string(text, **given)
-
-    with app.test_request_context(), pytest.raises(TemplateError) as caught:
-        render()
-    assert caught.value.message == message  # Jinja's own, unchanged
-    where = "a template given as text" if kind == "text" else f"the template {str(path)!r}"
-    assert caught.value.__notes__ == [f"In {where}, {note}"]
-
-
-def test_a_mistake_is_noted_where_it_is_not_where_it_is_included(app: Flask, tmp_path: Path) -> None:
-    write(tmp_path / "templates" / "outer.html", "\n\n{% include 'inner.html' %}")
-    write(inner := tmp_path / "templates" / "inner.html", "\n{{ usr.name }}")
-    with app.test_request_context(), pytest.raises(TemplateError) as caught:
-        render_template("outer.html", user="x")
-    assert caught.value.__notes__ == [f"In the template {str(inner)!r}, line 2. Did you mean 'user'?"]
-
-
-def test_errors_of_functions_called_by_a_template_are_left_alone(app: Flask) -> None:
-    def fail() -> None:
-        raise LookupError("not of the template")
-
-    with app.test_request_context(), pytest.raises(LookupError) as caught:
-        render_template_string("{{ fail() }}", fail=fail)
-    assert not hasattr(caught.value, "__notes__")
