@@ -23,7 +23,8 @@ jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.tran
 jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.mcp jsonrpc.endpoint jsonrpc
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
-server.accesslog server.log server.pidfile server.process server.slots server.sockets server.systemd server.tls
+server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
+server.systemd server.tls
 server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
 server.asgi server.asgi_websocket server.lifespan server.hook_objects server.loading
 server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop

@@ -300,7 +300,7 @@ def test_every_setting_of_the_server_is_explained_with_its_default() -> None:
 def test_every_hook_of_the_server_is_explained() -> None:
     page = (DOCS / "reference" / "server.md").read_text()
     rows = set(re.findall(r"^\| `(\w+)(\([\w, ]+\))` \| ([^|]*) \|$", page, re.MULTILINE))
-    assert rows == {(flag.name, flag.metavar, flag.doc) for flag in FLAGS if not flag.spellings}
+    assert rows == {(flag.name, flag.metavar, flag.doc) for flag in FLAGS if flag.metavar.startswith("(")}
 
 
 def test_every_setting_of_gunicorn_is_told_to_its_users() -> None:

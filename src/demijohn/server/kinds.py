@@ -199,6 +199,12 @@ def _parse_client_certificates(value: Any) -> str:
         raise ValueError(f"must be one of {', '.join(names)}") from None
 
 
+def _parse_mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a dictionary")
+    return value
+
+
 BYTES = Kind("BYTES", _parse_bytes)
 LIMIT = Kind("BYTES", _parse_limit)
 SWITCH = Kind("", _parse_switch)
@@ -208,6 +214,7 @@ USER = Kind("USER", _parse_user)
 GROUP = Kind("GROUP", _parse_group)
 PATH = Kind("PATH", _parse_path)
 PATH_SECONDS = Kind("PATH=SECONDS", _parse_path_seconds)
+MAPPING = Kind("DICT", _parse_mapping)
 ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
 NETWORK = Kind("NETWORKS", _parse_network, is_list=True)
 PROXY_PROTOCOL = Kind("MODE", _parse_proxy_protocol, alone="auto")

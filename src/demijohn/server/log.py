@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
 
 from .accesslog import AccessLog
 from .settings import SettingError, Settings
@@ -93,12 +96,17 @@ class _LineHandler(logging.Handler):
 class LogFiles:
     """The files a server writes to.
 
-    access: the file of `write_access`, which is to be told of each request; None when no line is to be written.
+    access: the file of `write_access`; None when its lines go to no file.
+    write_access: to be told of each request; None when there is to be no line.
+    captures: whether what is printed goes to the file for errors.
+    loggers: others, which a configuration of Python's logging has set up.
     """
 
     error: LogFile
     access: LogFile | None
     write_access: AccessLog | None
+    captures: bool
+    loggers: list[logging.Logger]
 
     def close(self) -> None:
         for file in filter(None, (self.error, self.access)):
@@ -108,6 +116,23 @@ class LogFiles:
         self.error.reopen()
         if self.access is not None:
             self.access.reopen()
+        if self.captures:
+            self.capture()
+        for logger in self.loggers:
+            logconfig().reopen_files(logger)
+
+    def capture(self) -> None:
+        """Send both standard streams to the file for errors."""
+        for standard in _STANDARD:
+            if standard != self.error.fd:
+                os.dup2(self.error.fd, standard)
+
+
+def logconfig() -> ModuleType:
+    """Return the module for what few ask for: it and what it imports take a megabyte."""
+    from . import logconfig as module
+
+    return module
 
 
 def open_logs(settings: Settings) -> LogFiles:
@@ -115,14 +140,46 @@ def open_logs(settings: Settings) -> LogFiles:
     owner = (settings.user, settings.group)
     error = LogFile(settings.error_log, standard=2, owner=owner)
     access = None if settings.access_log is None else LogFile(settings.access_log, standard=1, owner=owner)
-    log.handlers = [_LineHandler(error)]
+    handlers: list[logging.Handler] = [_LineHandler(error)]
+    write_lines: list[Callable[[str], object]] = [] if access is None else [access.write_line]
+    loggers: list[logging.Logger] = []
+    if settings.logconfig_dict is not None or settings.logconfig_json is not None or settings.logconfig is not None:
+        error_logger, access_logger = logconfig().configured(settings)
+        if error_logger is not None:
+            handlers = [logconfig().Forwarding(error_logger)]
+            loggers.append(error_logger)
+        if access_logger is not None:
+            write_lines = [partial(access_logger.info, "%s")]
+            loggers.append(access_logger)
+    if settings.syslog:
+        handlers.append(logconfig().syslog_handler(settings, "error"))
+        if not settings.disable_redirect_access_to_syslog:
+            write_lines.append(_line_logger(logconfig().syslog_handler(settings, "access")))
+    for before in log.handlers:
+        before.close()
+    log.handlers = handlers
     log.setLevel(settings.log_level.upper())
     log.propagate = False
-    return LogFiles(error, access, None if access is None else _access_log(settings.access_log_format, access))
+    write_access = _access_log(settings.access_log_format, write_lines) if write_lines else None
+    files = LogFiles(error, access, write_access, settings.capture_output, loggers)
+    if settings.capture_output:
+        files.capture()
+    return files
 
 
-def _access_log(line_format: str, file: LogFile) -> AccessLog:
+def _line_logger(handler: logging.Handler) -> Callable[[str], object]:
+    """Return a function that has `handler` write a line."""
+    logger = logging.Logger("demijohn.access")
+    logger.addHandler(handler)
+    return partial(logger.info, "%s")
+
+
+def _access_log(line_format: str, write_lines: list[Callable[[str], object]]) -> AccessLog:
+    def write_to_all(line: str) -> None:
+        for write_line in write_lines:
+            write_line(line)
+
     try:
-        return AccessLog(line_format, file.write_line)
+        return AccessLog(line_format, write_lines[0] if len(write_lines) == 1 else write_to_all)
     except ValueError as error:
         raise SettingError(f"--access-logformat cannot be used: {error}.") from None

@@ -18,6 +18,7 @@ from .kinds import (
     CLIENT_CERTIFICATES,
     GROUP,
     LIMIT,
+    MAPPING,
     MASK,
     NETWORK,
     PATH,
@@ -38,6 +39,11 @@ from .kinds import whole as _whole
 
 # gunicorn's secure_scheme_headers: what proxies set when the client came by TLS.
 SECURE_FIELDS = ("X-FORWARDED-PROTOCOL=ssl", "X-FORWARDED-PROTO=https", "X-FORWARDED-SSL=on")
+# syslog(3)
+SYSLOG_FACILITIES = (
+    *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
+    *(f"local{number}" for number in range(8)),
+)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -464,6 +470,70 @@ class Settings(HookSettings):
         _text("FILE"),
         "Where the server writes what happens to it; - is standard error.",
         gunicorn="errorlog",
+    )
+    capture_output: bool = _setting(
+        False,
+        "--capture-output",
+        SWITCH,
+        "Send what the application prints, on both streams, to --error-logfile.",
+        gunicorn="capture_output",
+    )
+    logconfig: str | None = _setting(
+        None,
+        "--log-config",
+        _text("FILE"),
+        "File that configures Python's logging, in the format of logging.config.fileConfig. What it says of the "
+        "loggers gunicorn.error and gunicorn.access is done with the two logs.",
+        gunicorn="logconfig",
+    )
+    logconfig_json: str | None = _setting(
+        None,
+        "--log-config-json",
+        _text("FILE"),
+        "The same as JSON, for logging.config.dictConfig; counts more than --log-config.",
+        gunicorn="logconfig_json",
+    )
+    logconfig_dict: Mapping[str, Any] | None = _setting(
+        None,
+        "",
+        MAPPING,
+        "The same as a dictionary in a configuration file; counts more than the other two.",
+        gunicorn="logconfig_dict",
+    )
+    syslog: bool = _setting(
+        False,
+        "--log-syslog",
+        SWITCH,
+        "Send both logs to syslog, too, as gunicorn.PREFIX.error and gunicorn.PREFIX.access.",
+        gunicorn="syslog",
+    )
+    syslog_addr: str = _setting(
+        "udp://localhost:514",
+        "--log-syslog-to",
+        _text("ADDRESS"),
+        "Where syslog is: udp://HOST:PORT, tcp://HOST:PORT, unix://PATH or unix://PATH#stream.",
+        gunicorn="syslog_addr",
+    )
+    syslog_prefix: str | None = _setting(
+        None,
+        "--log-syslog-prefix",
+        _text("TEXT"),
+        "What stands for PREFIX in the name syslog is given; --name when it is not given.",
+        gunicorn="syslog_prefix",
+    )
+    syslog_facility: str = _setting(
+        "user",
+        "--log-syslog-facility",
+        choice("NAME", *SYSLOG_FACILITIES),
+        "The facility of syslog.",
+        gunicorn="syslog_facility",
+    )
+    disable_redirect_access_to_syslog: bool = _setting(
+        False,
+        "--disable-redirect-access-to-syslog",
+        SWITCH,
+        "Send no access log to syslog.",
+        gunicorn="disable_redirect_access_to_syslog",
     )
     log_level: str = _setting(
         "info",
