@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,16 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 # -- code -----------------------------------------------------------------------------------------
 
 
+def skip_without_its_packages(page: Path) -> None:
+    """Skip where a page imports what the lock file installs and is not there."""
+    for name in sorted(set(re.findall(r"^import (pandas|matplotlib|numpy|polars)\b", page.read_text(), re.MULTILINE))):
+        if find_spec(name) is None:
+            pytest.skip(f"the page uses {name}: pip install -r requirements-dev.lock")
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page.read_text())], ids=name_of)
 def test_the_python_of_a_page_runs_and_gives_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    skip_without_its_packages(page)
     command = [sys.executable, "-W", "error", str(ROOT / "tests" / "docs_page.py"), str(page)]
     done = subprocess.run(command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
@@ -55,6 +64,7 @@ def with_requests(page: Path) -> bool:
 def test_the_application_of_a_page_answers_as_the_page_shows(
     page: Path, tmp_path: Path, free_port: int, start: Callable[..., Any]
 ) -> None:
+    skip_without_its_packages(page)
     text = page.read_text()
     for block in blocks_of(text):
         if block.file is not None:
