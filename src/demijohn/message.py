@@ -295,14 +295,10 @@ def response_message_of_bytes(
                 raise BadResponse(f"{name!r} is not a header name")
             lines.append(b"%b: %b\r\n" % (name, value))
     block = b"".join(lines)
-    _check_block(block, len(lines))
-    return ResponseMessage(status, block, content, content_length, own_fields, close)
-
-
-def _check_block(block: bytes, lines: int) -> None:
-    # One CR and one LF for each line means that none is inside a name or a value.
-    if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
+    # As in `encode_field_lines`.
+    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
         raise BadResponse("a header holds CR, LF or NUL")
+    return ResponseMessage(status, block, content, content_length, own_fields, close)
 
 
 def encode_field_lines(lines: list[str]) -> bytes:
@@ -315,7 +311,9 @@ def encode_field_lines(lines: list[str]) -> bytes:
         block = text.encode("latin-1")
     except UnicodeEncodeError as error:
         raise BadResponse(f"a header holds {text[error.start]!r}, which ISO 8859-1 cannot say") from None
-    _check_block(block, len(lines))
+    # One CR and one LF for each line means that none is inside a name or a value.
+    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
+        raise BadResponse("a header holds CR, LF or NUL")
     for line in lines:
         name = line.partition(":")[0]
         if not name or not name.isascii() or name.encode().translate(None, TOKEN_CHARS):

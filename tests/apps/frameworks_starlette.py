@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, WebSocketRoute
 
 events: list[str] = []
+finished = asyncio.Event()
 
 
 @asynccontextmanager
@@ -97,13 +98,16 @@ async def upload(file: UploadFile) -> dict[str, Any]:
 
 @fastapi.post("/later")
 async def later(tasks: BackgroundTasks) -> dict[str, str]:
-    tasks.add_task(events.append, "done later")
+    async def work() -> None:
+        finished.set()
+
+    tasks.add_task(work)
     return {"will": "be done"}
 
 
-@fastapi.get("/events")
-async def all_events() -> list[str]:
-    return events
+@fastapi.get("/finished")
+async def wait_until_finished() -> bool:
+    return await finished.wait()
 
 
 @fastapi.websocket("/add/{number}")

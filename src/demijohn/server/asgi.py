@@ -76,11 +76,8 @@ class Exchange(Protocol):
     head: RequestHead
     begun: float
 
-    def begin(self) -> bool:
-        """Whether the application is to be called; else the request is answered."""
-
-    def call(self) -> Coroutine[Any, Any, None]:
-        """Return the application's coroutine."""
+    def call(self) -> Coroutine[Any, Any, None] | None:
+        """Return the application's coroutine; None when the application is not called, and the request is answered."""
 
     def ended(self, error: BaseException | None) -> None:
         """Note that the application has returned, or raised `error`."""
@@ -226,9 +223,6 @@ class HTTPExchange:
         self._content_bytes = 0
         self._is_answered = False
         self._refusal: ProtocolError | None = None
-
-    def begin(self) -> bool:
-        return True
 
     def call(self) -> Coroutine[Any, Any, None]:
         head = self.head
@@ -416,7 +410,8 @@ class HTTPExchange:
 
     def _finish(self, message: ResponseMessage, content_bytes: int) -> None:
         self._is_answered = True
-        self._wake()
+        if self._input is not None:
+            self._input.wake()
         self._channel.finish(message, content_bytes)
 
     def ended(self, error: BaseException | None) -> None:

@@ -19,7 +19,7 @@ from ..typing import Gateway, Route
 from .activity import Activity, Task
 from .asgi import ASGIGateway, Exchange, HTTPExchange, Waiting
 from .asgi_websocket import WebSocketExchange
-from .eventloop import Starter
+from .eventloop import EngineSelector, EventLoop, Starter
 from .http1 import Connection
 from .leadership import Member
 from .lifespan import Lifespan, StartupFailed
@@ -52,6 +52,8 @@ class ASGIEngine(Engine):
         self._epoll = EpollPoller()
         super().__init__(listeners, gateway, settings, poller=self._epoll, **options)
         self._gateway = application
+        self._selector = EngineSelector()
+        self._loop = EventLoop(settings.asgi_loop, self._selector)
         self._watch = self._team.sleep
         self._team.leader = self._loop_member
         # What was set where the application was imported is there for every request.
@@ -79,16 +81,28 @@ class ASGIEngine(Engine):
         self._asyncio.call_soon_threadsafe(self._begin_polling)
 
     def _begin_polling(self) -> None:
-        self._asyncio.add_reader(self._epoll.fileno(), self._poll)
-        self._poll_now_and_then()
+        if self._settings.asgi_loop == "uvloop":
+            self._asyncio.add_reader(self._epoll.fileno(), self._poll, 0.0)
+            self._poll_now_and_then()
+        else:
+            self._poller.register(self._selector.fileno(), READ)
+            self._selector.wait = self._poll
 
-    def _poll(self) -> None:
-        self.step(self._loop_member, 0.0)
+    def _end_polling(self) -> None:
+        if self._settings.asgi_loop == "uvloop":
+            self._asyncio.remove_reader(self._epoll.fileno())
+        else:
+            self._selector.wait = None
+            self._poller.unregister(self._selector.fileno())
+
+    def _poll(self, timeout_s: float | None) -> None:
+        """Handle what is ready; wait for it, up to `timeout_s` and no longer than deadlines can."""
+        self.step(self._loop_member, self._tick_s if timeout_s is None else max(0.0, min(timeout_s, self._tick_s)))
 
     def _poll_now_and_then(self) -> None:
         """Have deadlines looked at when nothing happens."""
         if not self._finished:
-            self._poll()
+            self._poll(0.0)
             self._asyncio.call_later(self._tick_s, self._poll_now_and_then)
 
     def _activity(self) -> Activity:
@@ -118,7 +132,7 @@ class ASGIEngine(Engine):
         super()._release_descriptors()
 
     async def _shut_down(self) -> None:
-        self._asyncio.remove_reader(self._epoll.fileno())
+        self._end_polling()
         tasks = list(self._running)
         for task in tasks:
             task.cancel()
@@ -128,6 +142,12 @@ class ASGIEngine(Engine):
             await self._lifespan.stop()
 
     # -- the event loop's thread -------------------------------------------------------------------------
+
+    def _not_idle(self, member: Member, fd: int) -> None:
+        if fd == self._selector.fileno():
+            self._selector.is_ready = True
+        else:
+            super()._not_idle(member, fd)
 
     def _admit(self, listener: socket.socket, sock: socket.socket, address: Any) -> None:
         super()._admit(listener, sock, address)
@@ -149,28 +169,25 @@ class ASGIEngine(Engine):
             if client.http.incoming is not None:
                 client.http.leave_content()
             return super()._answer(member, client, head, route)
-        channel = client.channel = Channel(self, client, head)
+        channel = client.channel = Channel(self, client)
+        exchange_type = HTTPExchange if client.http.upgraded is None else WebSocketExchange
+        channel.exchange = exchange_type(self._gateway, channel, head, self._settings)
         try:
-            if channel.exchange.begin():
-                self._call(channel)
+            coroutine = channel.exchange.call()
+            if coroutine is not None:
+                task = self._starter.start(coroutine, self._context.copy())
+                if not task.done():
+                    self._running[task] = channel
+                    task.add_done_callback(self._ended_later, context=self._context)
+                elif task.cancelled() or task.exception() is not None or not channel.is_released:
+                    self._ended(channel, task)
+        except Exception as error:  # of an application that is called and does not return a coroutine
+            channel.exchange.ended(error)
         finally:
             channel.is_in_first_step = False
         if not channel.is_released:
             self._wait_on(channel)
         return channel.is_released and not channel.is_lost
-
-    def _call(self, channel: Channel) -> None:
-        """Call the application."""
-        try:
-            task = self._starter.start(channel.exchange.call(), self._context.copy())
-        except Exception as error:  # of an application that is called and does not return a coroutine
-            channel.exchange.ended(error)
-            return
-        if task.done():
-            self._ended(channel, task)
-        else:
-            self._running[task] = channel
-            task.add_done_callback(self._ended_later, context=self._context)
 
     def _ended_later(self, task: asyncio.Task[None]) -> None:
         channel = self._running.pop(task)
@@ -220,11 +237,6 @@ class ASGIEngine(Engine):
             super()._finish_if_drained()
 
     # -- what channels ask for -----------------------------------------------------------------------------
-
-    def exchange_for(self, channel: Channel, head: RequestHead) -> Exchange:
-        if channel.http.upgraded is None:
-            return HTTPExchange(self._gateway, channel, head, self._settings)
-        return WebSocketExchange(self._gateway, channel, head, self._settings)
 
     @property
     def answer_timeout_s(self) -> float:
@@ -305,7 +317,7 @@ class Channel:
         "is_released",
     )
 
-    def __init__(self, engine: ASGIEngine, client: _Client, head: RequestHead) -> None:
+    def __init__(self, engine: ASGIEngine, client: _Client) -> None:
         self._engine = engine
         self.client = client
         self.http: Connection = client.http
@@ -315,7 +327,7 @@ class Channel:
         self._sent_at = 0.0
         self._writable: Waiting | None = None
         self._finished_with: tuple[ResponseMessage, int] | None = None
-        self.exchange = engine.exchange_for(self, head)
+        self.exchange: Exchange
 
     # -- for the exchange --------------------------------------------------------------------------
 

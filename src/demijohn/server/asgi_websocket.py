@@ -78,8 +78,7 @@ class WebSocketExchange:
         self._deadline: float | None = None
         self._awaits_pong = False
 
-    def begin(self) -> bool:
-        """Read the handshake; False when it is refused, and answered."""
+    def call(self) -> Coroutine[Any, Any, None] | None:
         try:
             self._handshake = read_handshake(self.head, self._settings.websocket_deflate)
         except ProtocolError as error:
@@ -88,11 +87,7 @@ class WebSocketExchange:
             if error.status == 426:  # RFC 6455 §4.4
                 message.field_lines += b"Sec-WebSocket-Version: 13\r\n"
             self._answer(message)
-            return False
-        return True
-
-    def call(self) -> Coroutine[Any, Any, None]:
-        assert self._handshake is not None
+            return None
         scope = self._gateway.scope("websocket", _VERSIONS, self.head, self._settings.root_path or "")
         scope["scheme"] = _SCHEMES.get(scope["scheme"], scope["scheme"])
         scope["subprotocols"] = self._handshake.subprotocols

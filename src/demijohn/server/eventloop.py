@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
+import selectors
 import sys
 import threading
 import traceback
@@ -45,31 +45,62 @@ class Starter:
             del loop.call_soon
         step, self._step = self._step, None
         assert step is not None
-        # asyncio lets these two out of any task, when they have become its outcome.
-        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+        try:
             context.run(step)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio lets these two out of any task; that of a request has its outcome all the same.
+            log.info("A coroutine raised %r; the event loop goes on", error)
         return task
 
     def _take_step(self, step: Callable[[], object], *, context: Context) -> None:
         self._step = step
 
 
-def new_loop(kind: str) -> asyncio.AbstractEventLoop:
-    """Return a loop of the kind that the setting `asgi_loop` names. Raises ImportError when it is not installed."""
+class EngineSelector(selectors.EpollSelector):
+    """How asyncio waits where an engine polls: what the loop waits for is one more descriptor of the engine's.
+
+    So an event of the engine costs asyncio nothing: no callback, and no second call of the kernel. The engine handles
+    its events while the loop believes that it still waits.
+
+    wait: called with how long the loop can wait, in seconds, None for ever; None when asyncio waits by itself.
+    is_ready: to be set by `wait` when there is something for the loop.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wait: Callable[[float | None], object] | None = None
+        self.is_ready = False
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.wait is None:
+            return super().select(timeout)
+        self.wait(timeout)
+        if not self.is_ready:
+            return []
+        self.is_ready = False
+        return super().select(0)
+
+
+def new_loop(kind: str, selector: EngineSelector | None = None) -> asyncio.AbstractEventLoop:
+    """Return a loop of the kind that the setting `asgi_loop` names, on `selector` if it can.
+
+    Raises ImportError when it is not installed.
+    """
     if kind == "uvloop":
         import uvloop  # type: ignore[import-not-found, unused-ignore]  # an extra
 
         loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         return loop
-    return asyncio.new_event_loop()
+    return asyncio.SelectorEventLoop(selector)
 
 
 class EventLoop:
     """Runs coroutines for threads that have no event loop. There is no thread of its own before the first one."""
 
-    def __init__(self, kind: str = "asyncio") -> None:
-        """`kind` is for `new_loop`."""
+    def __init__(self, kind: str = "asyncio", selector: EngineSelector | None = None) -> None:
+        """`kind` and `selector` are for `new_loop`."""
         self._kind = kind
+        self._selector = selector
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -170,7 +201,7 @@ class EventLoop:
             if self._loop is None:
                 if self._stopping:
                     raise RuntimeError("The worker has stopped its event loop.")
-                loop = new_loop(self._kind)
+                loop = new_loop(self._kind, self._selector)
                 self._thread = threading.Thread(target=self._live, args=(loop,), name="demijohn-async", daemon=True)
                 self._thread.start()
                 self._loop = loop
