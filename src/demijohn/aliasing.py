@@ -29,7 +29,19 @@ RENAMED = {
     "flask.sansio.app": "demijohn.app",
     "flask.sansio.blueprints": "demijohn.blueprints",
     "flask.sansio.scaffold": "demijohn.scaffold",
+    "flask_jsonrpc.exceptions": "demijohn.jsonrpc.protocol",
 }
+# The modules of Flask-JSONRPC's classes; with `install(quirks=True)` those of `demijohn.jsonrpc.quirks`.
+_ENDPOINT = ("flask_jsonrpc.app", "flask_jsonrpc.blueprints", "flask_jsonrpc.views", "flask_jsonrpc.wrappers")
+RENAMED |= dict.fromkeys(_ENDPOINT, "demijohn.jsonrpc.endpoint")
+_QUIRKS = {
+    "flask_jsonrpc": "demijohn.jsonrpc.quirks",
+    "flask_jsonrpc.site": "demijohn.jsonrpc.quirks.site",
+    "flask_jsonrpc.globals": "demijohn.jsonrpc.quirks.endpoint",
+    **dict.fromkeys(_ENDPOINT, "demijohn.jsonrpc.quirks.endpoint"),
+}
+# What nothing but programs written for Flask-JSONRPC needs.
+_COMPAT = ("contrib", "descriptor", "encoders", "funcutils", "globals", "helpers", "typing", "utils")
 _NAMESPACE = "flask.sansio"
 # Of Flask's modules those that `import flask` loads. Here they are loaded when something of them is asked for.
 _LOADED_WITH_FLASK = """
@@ -43,6 +55,9 @@ def real_name(name: str) -> str:
     if name in RENAMED:
         return RENAMED[name]
     root, _, rest = name.partition(".")
+    if root == "flask_jsonrpc":
+        package = "demijohn.jsonrpc.compat" if rest.partition(".")[0] in _COMPAT else "demijohn.jsonrpc"
+        return f"{package}.{rest}"
     return f"{RENAMED[root]}.{rest}"
 
 
@@ -88,6 +103,8 @@ class _Finder:
             self._load_hooked()
         if name in self._hooked:
             module.__name__ = name  # by which their hook knows it: "flask", which stands for nothing else now
+        if name == "flask_jsonrpc":
+            _add_submodules(module)
 
     def _load_hooked(self) -> None:
         """Import what somebody waits to be imported with Flask."""
@@ -126,6 +143,28 @@ class _Finder:
                 yield AliasedDistribution(name, version)
 
 
+def _add_submodules(module: ModuleType) -> None:
+    """Let `from flask_jsonrpc import typing` find submodules that are not submodules of what the module really is."""
+    known = module.__dict__.get("__getattr__", _unknown)
+
+    def find(name: str) -> Any:
+        try:
+            return known(name)
+        except AttributeError as error:
+            try:
+                return import_module(f"flask_jsonrpc.{name}")
+            except ModuleNotFoundError as missing:
+                if missing.name != f"flask_jsonrpc.{name}":
+                    raise
+            raise error
+
+    module.__getattr__ = find  # type: ignore[method-assign]
+
+
+def _unknown(name: str) -> Any:
+    raise AttributeError(f"module 'flask_jsonrpc' has no attribute {name!r}")
+
+
 def _normalized(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
@@ -135,9 +174,11 @@ def is_installed() -> bool:
     return any(isinstance(finder, _Finder) for finder in sys.meta_path)
 
 
-def install() -> None:
+def install(quirks: bool = False) -> None:
     """Let `flask` and `flask_jsonrpc` mean demijohn in this interpreter from here on.
 
+    quirks: whether JSON-RPC is answered as Flask-JSONRPC answers it even where demijohn does better, such as refusing
+    `int | str`, or methods without a return hint.
     Raises ImportError when the real one has been imported already: half an alias would be worse than none.
     """
     if is_installed():
@@ -151,6 +192,8 @@ def install() -> None:
                 " 'python -m demijohn.dropin'.",
                 name=name,
             )
+    if quirks:
+        RENAMED.update(_QUIRKS)
     # Before those that would find Flask itself, and after those that agents have put there to look on.
     places = [sys.meta_path.index(finder) for finder in (BuiltinImporter, PathFinder) if finder in sys.meta_path]
     sys.meta_path.insert(min(places, default=0), _Finder())

@@ -581,12 +581,13 @@ def dropin_group() -> None:
 
 
 @dropin_group.command("enable")
-def dropin_enable_command() -> None:
+@click.option("--quirks", is_flag=True, help="Answer JSON-RPC as Flask-JSONRPC does where demijohn does better.")
+def dropin_enable_command(quirks: bool) -> None:
     """Import demijohn as Flask, in every interpreter of this environment."""
     from .dropin import enable
 
     try:
-        path = enable()
+        path = enable(quirks)
     except (RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"Enabled by {path}: 'import flask' means demijohn here. Undo it with 'demijohn dropin disable'.")

@@ -76,8 +76,8 @@ def _write_stubs() -> None:
             path.write_text(f"from {real_name(f'{root}.{name}')} import *\n")
 
 
-def enable() -> Path:
-    """Let every interpreter and type checker of this environment take demijohn for Flask.
+def enable(quirks: bool = False) -> Path:
+    """Let every interpreter and type checker of this environment take demijohn for Flask; `quirks` is as in `install`.
 
     Return the file that says so to the interpreters.
 
@@ -89,7 +89,7 @@ def enable() -> Path:
             " Make one with 'python3 -m venv .venv' and enable the drop-in there."
         )
     path = _site_packages() / _PTH
-    path.write_text("import demijohn.aliasing; demijohn.aliasing.install()\n")
+    path.write_text(f"import demijohn.aliasing; demijohn.aliasing.install({'quirks=True' if quirks else ''})\n")
     _write_stubs()
     command = Path(sys.executable).parent / "flask"
     if not command.exists():

@@ -35,6 +35,7 @@ class Environment:
 
     pins: str
     werkzeug: str | None = None  # instead of the one that is pinned
+    quirks: bool = False  # whether JSON-RPC has Flask-JSONRPC's
 
     @property
     def requirements(self) -> str:
@@ -63,7 +64,8 @@ class Environment:
             call([*pip, "--no-build-isolation", "-e", str(ROOT)])
             ready.touch()
         # Each time, as what it does may have changed.
-        call([str(self.folder / "bin" / "demijohn"), "dropin", "enable"])
+        quirks = ["--quirks"] if self.quirks else []
+        call([str(self.folder / "bin" / "demijohn"), "dropin", "enable", *quirks])
         # The name must not find Flask by any other way, or the count would say nothing about demijohn.
         call([str(self.python), "-c", "import flask, flask.app, demijohn.app; assert flask.app is demijohn.app"])
         call([str(self.python), "-c", _NO_FLASK])
@@ -125,6 +127,21 @@ def pytest(*arguments: str) -> Command:
 PYTEST = pytest("tests")
 
 
+# A suite's own settings that its tests do not need: plugins for coverage and colours, pytest's folders.
+BARE = [
+    option for name in ("addopts", "required_plugins", "pythonpath", "norecursedirs") for option in ("-o", f"{name}=")
+]
+
+
+def live(folder: str, application: str, *arguments: str) -> Command:
+    """Tests over HTTP, against `demijohn serve APPLICATION` in that folder; see live.py."""
+    script = Path(__file__).parent / "live.py"
+    return lambda python, report: [
+        str(python), str(script), folder, application,
+        "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *BARE, *arguments,
+    ]  # fmt: skip
+
+
 def nose(*arguments: str) -> Command:
     return lambda python, report: [
         str(python), "-m", "nose", "--with-xunit", f"--xunit-file={report}", *arguments,
@@ -150,6 +167,8 @@ class Suite:
     #: What is deleted before: code that must come from elsewhere.
     without: tuple[str, ...] = ()
     folder: str = "."
+    #: Folders that are copied before, from and to: a source distribution has no symbolic links.
+    copies: Mapping[str, str] = field(default_factory=dict)
     #: Appended to files of the source distribution, for what has gone since its release.
     additions: Mapping[str, str] = field(default_factory=dict)
     needs: str | None = None  # a command
@@ -160,6 +179,8 @@ class Suite:
         top = unpack(self.source)
         for path in self.without:
             shutil.rmtree(top / path)
+        for source, target in self.copies.items():
+            shutil.copytree(top / source, top / target)
         for path, text in self.additions.items():
             with (top / path).open("a") as file:
                 file.write(text)

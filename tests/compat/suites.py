@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from running import Environment, Suite, checker, nose
+from running import BARE, Environment, Suite, checker, live, nose, pytest
 
 _FLASK = "flask==3.1.3"
 _PINNED = Environment("flask.txt")
@@ -74,4 +74,62 @@ EXTENSIONS = [
     Suite("OpenTelemetry", "opentelemetry-instrumentation-flask==0.66b1", _EXTENSIONS, passed=60),
 ]
 
-GROUPS = {"flask": FLASK, "extensions": EXTENSIONS}
+_JSONRPC = "flask-jsonrpc==4.0.0"
+_QUIRKS = Environment("flask-jsonrpc.txt", quirks=True)
+_FEATURES = "tests/integration/shared/test_apps"
+
+
+def _example(name: str, passed: int) -> Suite:
+    return Suite(
+        f"example {name}",
+        _JSONRPC,
+        _QUIRKS,
+        passed=passed,
+        # Its key for tokens is short, of which PyJWT warns since 2.10, and warnings are errors there.
+        run=pytest("-o", "filterwarnings=", "tests"),
+        without=("src",),
+        folder=f"examples/{name}",
+    )
+
+
+FLASK_JSONRPC = [
+    Suite(
+        "Flask-JSONRPC",
+        _JSONRPC,
+        _QUIRKS,
+        passed=476,
+        run=pytest(*BARE, "tests/unit"),
+        without=("src",),
+        copies={_FEATURES: "tests/unit/shared/test_apps"},
+    ),
+    # What the examples do with Flask-JSONRPC: 61, and one fails that wants docstrings as Python 3.13 has them.
+    _example("javascript", 5),
+    _example("minimal", 16),
+    _example("minimal-async", 15),
+    _example("modular", 9),
+    _example("multiplesite", 5),
+    _example("openrpc", 6),
+    _example("rpcdescribe", 5),
+    Suite(
+        "features over HTTP",
+        _JSONRPC,
+        _QUIRKS,
+        passed=104,
+        run=live("../tests/test_apps", "app.app:create_app()", "--ignore", "live/test_apps/test_async_app.py"),
+        without=("src",),
+        copies={"tests/integration/shared": "over_http/live"},
+        folder="over_http",
+    ),
+    Suite(
+        "async features over HTTP",
+        _JSONRPC,
+        _QUIRKS,
+        passed=111,
+        run=live("../tests/test_apps", "async_app.app:create_app()", "--ignore", "live/test_apps/test_app.py"),
+        without=("src",),
+        copies={"tests/integration/shared": "over_http/live"},
+        folder="over_http",
+    ),
+]
+
+GROUPS = {"flask": FLASK, "extensions": EXTENSIONS, "flask_jsonrpc": FLASK_JSONRPC}

@@ -267,7 +267,7 @@ def test_a_statement_of_ones_own_is_held_to(jsonrpc: JSONRPC) -> None:
         (params.Pattern("a+$"), ["aa", None], ["b", "ab"]),
         (params.AllowInfNan(False), [1.5, None], [math.nan, math.inf, -math.inf]),
         (params.AllowInfNan(), [math.nan], []),
-        (params.MaxDigits(3), [1.23, Decimal("100"), None], [1234, Decimal("1e3"), 0.0001]),
+        (params.MaxDigits(3), [1.23, Decimal("100"), 0.0001, None], [1234, Decimal("1e3"), 12.34]),
         (params.DecimalPlaces(2), [1.23, Decimal("1e9"), None], [1.234]),
     ],
 )

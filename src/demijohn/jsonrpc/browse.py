@@ -41,6 +41,8 @@ def urn(name: str, *parts: str) -> str:
 class JSONRPCBrowse:
     """The page of an application at `url_prefix`, for the sites that are registered with it."""
 
+    template = "jsonrpc/browse.html"
+
     def __init__(self, app: Flask | None = None, url_prefix: str = "/api/browse", base_url: str | None = None) -> None:
         self.url_prefix = url_prefix
         self.base_url = base_url
@@ -63,18 +65,25 @@ class JSONRPCBrowse:
             url_prefix=self.url_prefix,
             template_folder="templates",
         )
+        self.add_rules(pages)
+        app.register_blueprint(pages)
+
+    def add_rules(self, pages: Blueprint) -> None:
+        """Give the page and what belongs to it their URLs."""
         pages.add_url_rule("", "vf_index", self.vf_index)
         pages.add_url_rule("/", "vf_index", self.vf_index)
         pages.add_url_rule("/openrpc.json", "vf_openrpc", self.vf_openrpc)
         pages.add_url_rule("/static/<path:filename>", "static", self.vf_static)
-        app.register_blueprint(pages)
 
     # The header fields are set by each view: an after_request hook would cost every request of the application.
 
     def vf_index(self) -> Response:
         """The page."""
-        page = render_template("jsonrpc/browse.html", title=self.title, pages=self.name)
-        return _hardened(Response(page))
+        return _hardened(Response(render_template(self.template, **self.context())))
+
+    def context(self) -> dict[str, Any]:
+        """Return what the template knows."""
+        return {"title": self.title, "pages": self.name, "files": f"{self.name}.static"}
 
     def vf_openrpc(self) -> Response:
         """The OpenRPC documents of all sites on the page."""

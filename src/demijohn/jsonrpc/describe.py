@@ -71,13 +71,17 @@ class Descriptor:
         described = {
             "name": name,
             "type": DESCRIBE_SERVICE_METHOD_TYPE,
-            "description": inspect.getdoc(function),
+            "description": self.doc(function),
             "validation": getattr(function, "jsonrpc_validate", True),
             "notification": getattr(function, "jsonrpc_notification", True),
             "params": [self.field(parameter, hint) for parameter, hint in hints.items()],
             "returns": self.field("default", getattr(function, "jsonrpc_method_return", None)),
         }
         return _said(described | told)
+
+    def doc(self, function: Callable[..., Any]) -> str | None:
+        """Return the docstring, dedented, without blank lines around it."""
+        return inspect.getdoc(function)
 
     def field(self, name: str, hint: Any) -> Description:
         """Return the description of a parameter, a member or a result."""
@@ -86,7 +90,7 @@ class Descriptor:
         known = next((kind for kind in Types if kind.check_type(base)), None)
         field: Description = {"name": name, "type": str(known or Object)}
         if known is None:
-            field["properties"] = self.members(propertify(base).annotations)
+            field["properties"] = self.members(self.properties(base))
         for statement in statements:
             field |= self._told(statement)
         examples = [statement.value for statement in statements if isinstance(statement, params.Example)]
@@ -99,6 +103,10 @@ class Descriptor:
         if is_told and is_dataclass(statement):
             return {field.name: getattr(statement, field.name) for field in fields(statement)}
         return {}
+
+    def properties(self, hint: Any) -> Any:
+        """Return the members of a class by their names, or what else `propertify` gives."""
+        return propertify(hint).annotations
 
     def members(self, annotations: Any) -> Description | None:
         """Return the descriptions of an object's members by their names, or None when nothing is known of them."""

@@ -21,9 +21,9 @@ from ..wrappers import Response
 from .browse import JSONRPCBrowse, urn
 from .conf import global_settings, settings
 from .mcp import MCPView
-from .protocol import InternalError, JSONRPCError
+from .protocol import JSONRPCError
 from .registry import Method
-from .site import CONTENT_TYPE, ErrorHandler, JSONRPCSite
+from .site import CONTENT_TYPE, INTERNAL_ERROR_STATUS, ErrorHandler, JSONRPCSite
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,11 +48,11 @@ class JSONRPCView(MethodView):
         if headers:
             answer.headers.update(headers)
         if status != 200 or not complete:
-            answer.status_code = status if complete or isinstance(response, list) else InternalError.status_code
+            answer.status_code = status if complete or isinstance(response, list) else INTERNAL_ERROR_STATUS
         return answer
 
 
-class Registrar:
+class JSONRPCDecoratorMixin:
     """How methods and error handlers are registered, whatever the URL they are answered at."""
 
     jsonrpc_site: JSONRPCSite
@@ -98,13 +98,8 @@ class Registrar:
 
         Raises ValueError for what is no function, TypeError for a type hint that no JSON value can become.
         """
-        if not inspect.isfunction(view_func):
-            # Flask-JSONRPC's tests look for the first sentence.
-            raise ValueError(
-                f"the view function must be either a function or a staticmethod, not {view_func!r}."
-                " For a method of an object, register a function that calls it."
-            )
-        options = _options(options)
+        check_function(view_func)
+        options = method_options(options)
         site = self.get_jsonrpc_site()
         called: Callable[..., Any] = view_func
         if options.pop("heavy", False):
@@ -137,7 +132,18 @@ class Registrar:
         return decorator
 
 
-def _options(given: dict[str, Any]) -> dict[str, Any]:
+def check_function(view_func: Any) -> None:
+    """Raise ValueError for what is no function."""
+    if not inspect.isfunction(view_func):
+        # Flask-JSONRPC's tests look for the first sentence.
+        raise ValueError(
+            f"the view function must be either a function or a staticmethod, not {view_func!r}."
+            " For a method of an object, register a function that calls it."
+        )
+
+
+def method_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a method: those that were given, and the settings for the rest."""
     defaults = {
         "validate": settings.DEFAULT_JSONRPC_METHOD_VALIDATE,
         "notification": settings.DEFAULT_JSONRPC_METHOD_NOTIFICATION,
@@ -160,7 +166,7 @@ def _describe(function: Any, method: Method, annotation: Any, options: dict[str,
     function.jsonrpc_options = options
 
 
-class JSONRPCBlueprint(Registrar):
+class JSONRPCBlueprint(JSONRPCDecoratorMixin):
     """Methods with a URL of their own, put into an application by `JSONRPC.register_blueprint`."""
 
     def __init__(
@@ -178,12 +184,14 @@ class JSONRPCBlueprint(Registrar):
         self.jsonrpc_site_api = jsonrpc_site_api
 
 
-class JSONRPC(Registrar):
+class JSONRPC(JSONRPCDecoratorMixin):
     """JSON-RPC 2.0 at `path` of an application.
 
     enable_web_browsable_api: whether `path`/browse shows a page to try the methods; None means in debug mode.
     mcp: the path at which methods that were registered with the option `mcp` are tools of language models.
     """
+
+    browse_class = JSONRPCBrowse
 
     def __init__(
         self,
@@ -201,7 +209,7 @@ class JSONRPC(Registrar):
         self.version = version
         self.jsonrpc_site = jsonrpc_site(version=version)
         self.jsonrpc_site_api = jsonrpc_site_api
-        self.jsonrpc_apps: set[Registrar] = set()
+        self.jsonrpc_apps: set[JSONRPCDecoratorMixin] = set()
         self.jsonrpc_browse: JSONRPCBrowse | None = None
         self.enable_web_browsable_api = enable_web_browsable_api
         if app is not None:
@@ -248,10 +256,10 @@ class JSONRPC(Registrar):
     def init_browse_app(self, app: Flask, path: str | None = None, base_url: str | None = None) -> None:
         """Put the page to try methods into an application, at `path`/browse."""
         url_prefix = f"{(path or self.path).rstrip('/')}/browse"
-        self.jsonrpc_browse = JSONRPCBrowse(app, url_prefix=url_prefix, base_url=base_url or self.base_url)
+        self.jsonrpc_browse = self.browse_class(app, url_prefix=url_prefix, base_url=base_url or self.base_url)
         self.jsonrpc_browse.register_jsonrpc_site(self.get_jsonrpc_site())
 
-    def register_browse(self, jsonrpc_app: Registrar) -> None:
+    def register_browse(self, jsonrpc_app: JSONRPCDecoratorMixin) -> None:
         """Show a blueprint's methods on the page too.
 
         Raises RuntimeError when there is no page.
@@ -264,7 +272,7 @@ class JSONRPC(Registrar):
         self.jsonrpc_browse.register_jsonrpc_site(jsonrpc_app.get_jsonrpc_site())
 
     @staticmethod
-    def _add_site(app: Flask, registrar: Registrar, path: str, base_url: str | None, endpoint: str) -> None:
+    def _add_site(app: Flask, registrar: JSONRPCDecoratorMixin, path: str, base_url: str | None, endpoint: str) -> None:
         site = registrar.get_jsonrpc_site()
         site.set_path(path)
         site.set_base_url(base_url)

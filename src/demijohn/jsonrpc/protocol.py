@@ -49,7 +49,7 @@ class JSONRPCError(Exception):
     @property
     def jsonrpc_format(self) -> dict[str, Any]:
         """The error object, with the class's name besides what the specification asks for."""
-        return {"name": type(self).__name__, "code": self.code, "message": self.message or "", "data": self.data}
+        return {"name": type(self).__name__, "code": self.code, "message": self.message, "data": self.data}
 
 
 class ParseError(JSONRPCError):
@@ -85,7 +85,6 @@ class InternalError(JSONRPCError):
 
     code = -32603
     message = "Internal error"
-    status_code = 500
 
 
 class ServerError(JSONRPCError):
@@ -219,9 +218,15 @@ def _shown(value: Any) -> str:
 
 
 def _may_repeat_members(content: bytes, count: int) -> bool:
-    """Whether `count` Request objects could name `method` or `params` twice; a cheap look that may say yes wrongly."""
+    """Whether one of `count` Request objects could name a member twice; a cheap look that may say yes wrongly."""
     # An ASCII letter written as \u006d hides a name from the count.
-    return content.count(b'"method"') > count or content.count(b'"params"') > count or b"\\u00" in content
+    return (
+        content.count(b'"method"') > count
+        or content.count(b'"params"') > count
+        or content.count(b'"id"') > count
+        or content.count(b'"jsonrpc"') > count
+        or b"\\u00" in content
+    )
 
 
 def _repeats_members(content: bytes) -> bool:

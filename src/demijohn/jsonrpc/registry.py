@@ -156,7 +156,7 @@ class Registry:
             raise ValueError(
                 f"{method.name!r}: names that start with 'rpc.' are reserved by JSON-RPC 2.0. Call it something else."
             )
-        if method.name in self._methods and self._methods[method.name].function is not method.function:
+        if not reserved and self._methods.get(method.name, method).function is not method.function:
             warnings.warn(
                 f"{_place(method.function)} replaces {_place(self._methods[method.name].function)}"
                 f" as the method {method.name!r}.",

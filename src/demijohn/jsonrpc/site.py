@@ -42,6 +42,7 @@ Answer = tuple[dict[str, Any] | list[Any] | None, int, HeadersValue]
 
 NO_HEADERS: dict[str, str] = {}
 CONTENT_TYPE = "application/json"
+INTERNAL_ERROR_STATUS = 500
 # Werkzeug calls what ends in +json JSON too; these two are of JSON-RPC over HTTP, drafts that clients still follow.
 _MEDIA_TYPES = ("application/json", "application/json-rpc", "application/jsonrequest")
 
@@ -58,6 +59,8 @@ class JSONRPCSite:
     """
 
     batch_limit: int | None = 1000
+    read_content = staticmethod(protocol.read_content)
+    read_call = staticmethod(protocol.read_call)
 
     def __init__(self, version: str, path: str | None = None, base_url: str | None = None) -> None:
         self.version = version
@@ -71,7 +74,7 @@ class JSONRPCSite:
         self._apps: list[weakref.ref[Flask]] = []  # weak: tests make many applications
         self._starts_jobs = False
         self.describe = describe.annotate(self._describe_function(), describe.ServiceDescribe)
-        self.methods.add(Method(describe.DESCRIBE_METHOD_NAME, self.describe, validate=False), reserved=True)
+        self.register_reserved(describe.DESCRIBE_METHOD_NAME, self.describe)
 
     def _describe_function(self) -> Callable[[], dict[str, Any]]:
         def rpc_describe() -> dict[str, Any]:
@@ -119,6 +122,10 @@ class JSONRPCSite:
         self.methods.add(method)
         return method
 
+    def register_reserved(self, name: str, view_func: Callable[..., Any]) -> None:
+        """Make a function a method whose name begins with "rpc.", which others must not (section 4.3)."""
+        self.methods.add(Method(name, view_func, validate=False), reserved=True)
+
     def register_error_handler(self, exception: type[Exception], fn: ErrorHandler) -> None:
         self.error_handlers[exception] = fn
 
@@ -138,7 +145,7 @@ class JSONRPCSite:
         if not _is_json(current.content_type):
             message = f"Invalid mime type for JSON: {current.mimetype}, use header Content-Type: application/json"
             raise ParseError(data={"message": message})
-        content = protocol.read_content(current.get_data(), self.batch_limit)
+        content = self.read_content(current.get_data(), self.batch_limit)
         if type(content) is list:
             return self.batch_dispatch(content)
         return self.handle_dispatch_except(content)
@@ -158,7 +165,7 @@ class JSONRPCSite:
     def handle_dispatch_except(self, member: Any) -> Answer:
         """Answer one member, whatever happens in it."""
         try:
-            call = protocol.read_call(member)
+            call = self.read_call(member)
         except InvalidRequestError as error:
             return self.error_answer(protocol.maybe_id(member), error)
         try:
@@ -174,7 +181,7 @@ class JSONRPCSite:
         if method is None:
             raise MethodNotFoundError(data={"message": f"Method not found: {call.method}"})
         if call.id is ABSENT and not method.notification:
-            raise _NotificationRefused(call.method)
+            raise NotificationRefused(call.method)
         arguments, named = method.bind(call.params)
         function = current_app.ensure_sync(method.function) if method.is_async else method.function
         result = function(*arguments, **named)
@@ -211,14 +218,16 @@ class JSONRPCSite:
         elif isinstance(error, HTTPException):
             answer = _of_http(error)
         else:
-            answer = self._unexpected(call, error)
-        if call.id is ABSENT and not isinstance(error, _NotificationRefused):
+            answer = self.unexpected(call, error)
+        if call.id is ABSENT and not isinstance(error, NotificationRefused):
             return None, 204, headers
         return self.error_answer(None if call.id is ABSENT else call.id, answer, headers)  # type: ignore[arg-type]
 
     def error_answer(self, id: Id, error: JSONRPCError, headers: HeadersValue = NO_HEADERS) -> Answer:
         """Return the answer for an error; in debug mode it has the traceback in it."""
         member = error.jsonrpc_format
+        if member["message"] is None:
+            member["message"] = ""  # section 5.1: it is a string
         if current_app.debug:
             cause = getattr(error, "original_exception", None) or error
             member["stack"] = "".join(traceback.format_exception(cause))
@@ -244,12 +253,12 @@ class JSONRPCSite:
         answer.data, answer.status_code = data, status
         return answer, headers
 
-    def _unexpected(self, call: Call, error: Exception) -> JSONRPCError:
+    def unexpected(self, call: Call, error: Exception) -> JSONRPCError:
         """Log an exception that nobody expected; the client learns what it was in debug mode only."""
         if isinstance(error, WrongResult):
             current_app.logger.error("JSON-RPC: %s", error)
             message = str(error) if current_app.debug else "The result is not of the type that the method promises"
-            return InternalError(data={"message": message})
+            return InternalError(data={"message": message}, status_code=INTERNAL_ERROR_STATUS)
         current_app.logger.error("Exception in the JSON-RPC method %r", call.method, exc_info=error)
         if got_request_exception.receivers:
             got_request_exception.send(_current_application(), _async_wrapper=current_app.ensure_sync, exception=error)
@@ -268,7 +277,9 @@ class JSONRPCSite:
                 return b"[" + b",".join(parts) + b"]\n", False
             current_app.logger.error("JSON-RPC: the result of the call %r is not JSON: %s", response["id"], error)
             message = str(error) if current_app.debug else "The result cannot be written as JSON"
-            failed, _, _ = self.error_answer(response["id"], InternalError(data={"message": message}))
+            failed, _, _ = self.error_answer(
+                response["id"], InternalError(data={"message": message}, status_code=INTERNAL_ERROR_STATUS)
+            )
             return _encode(failed), False
 
 
@@ -279,7 +290,7 @@ def _is_json(content_type: str | None) -> bool:
     return media_type in _MEDIA_TYPES or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
-class _NotificationRefused(InvalidRequestError):
+class NotificationRefused(InvalidRequestError):
     """A notification to a method that was declared with `notification=False`: the one that is answered."""
 
     def __init__(self, name: str) -> None:

@@ -20,9 +20,8 @@ class Settings:
 
     def __init__(self, fallback_settings: MutableMapping[str, Any] | None = None) -> None:
         for name in dir(global_settings):
-            value = getattr(global_settings, name)
-            if name.isupper() and not name.startswith("_") and not callable(value):
-                setattr(self, name, value)
+            if name.isupper() and not name.startswith("_"):
+                setattr(self, name, getattr(global_settings, name))
         for source in (fallback_settings or {}, os.environ):
             for key, value in source.items():
                 if global_settings.IS_ENV_KEY(key) and not hasattr(self, global_settings.ENV_TO_CONFIG(key)):

@@ -227,7 +227,7 @@ class AllowInfNan(BaseAnnotatedMetadata):
 
 @dataclass(frozen=True, slots=True)
 class MaxDigits(BaseAnnotatedMetadata):
-    """At most so many digits, those behind the point included."""
+    """At most so many digits, those behind the point included, and zeros that lead not."""
 
     max_digits: int
 
@@ -235,7 +235,7 @@ class MaxDigits(BaseAnnotatedMetadata):
         _positive("max_digits", self.max_digits)
 
     def type_check(self, name: str, value: Any) -> Ok | Err:
-        holds = value is None or _digits(value)[0] <= self.max_digits
+        holds = value is None or _significant(value) <= self.max_digits
         return _held(name, value, holds, f"has a maximum of {self.max_digits} digits")
 
 
@@ -251,6 +251,12 @@ class DecimalPlaces(BaseAnnotatedMetadata):
     def type_check(self, name: str, value: Any) -> Ok | Err:
         holds = value is None or _digits(value)[1] <= self.decimal_places
         return _held(name, value, holds, f"has a maximum of {self.decimal_places} decimal places")
+
+
+def _significant(value: Any) -> int:
+    number = Decimal(str(value))
+    total, decimals = extract_digits_and_decimals(number)
+    return len(number.as_tuple().digits) if decimals else total
 
 
 def _digits(value: Any) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Flask-JSONRPC's extras: the page with its hooks, and OpenRPC."""
