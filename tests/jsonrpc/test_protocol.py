@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +61,26 @@ def unsayable() -> Any:
     return object()
 
 
+@jsonrpc.method("endless")
+def endless() -> list[float]:
+    return [math.nan, math.inf, -math.inf]
+
+
+@jsonrpc.method("fail_endlessly")
+def fail_endlessly() -> None:
+    raise JSONRPCError("endless", code=5, data=[math.nan, math.inf])
+
+
+@jsonrpc.method("fail_silently")
+def fail_silently() -> None:
+    raise JSONRPCError
+
+
+@jsonrpc.method("huge")
+def huge() -> int:
+    return 10**400
+
+
 @jsonrpc.method("answered_always", notification=False)
 def answered_always() -> str:
     return "yes"
@@ -66,7 +89,7 @@ def answered_always() -> str:
 def post(content: bytes, content_type: str = "application/json") -> tuple[int, Any]:
     """Return the HTTP status and what was answered, None for an empty content."""
     response = app.test_client().post("/api", data=content, content_type=content_type)
-    return response.status_code, json.loads(response.data) if response.data else None
+    return response.status_code, json.loads(response.data, parse_constant=pytest.fail) if response.data else None
 
 
 def essence(answer: Any) -> Any:
@@ -213,6 +236,9 @@ IMPLIED: dict[str, tuple[str | bytes, int, Any]] = {
     # Section 5: the Response object.
     "method that fails": (echoing(method='"fail"', params=""), 500, error(7, -32000)),
     "result that cannot be said": (echoing(method='"unsayable"', params=""), 500, error(7, -32603)),
+    "no NaN and no infinity in a result": (echoing(method='"endless"', params=""), 200, result(7, [None, None, None])),
+    "no NaN in an error": (echoing(method='"fail_endlessly"', params=""), 400, error(7, 5)),
+    "an integer of 400 digits in a result": (echoing(method='"huge"', params=""), 200, result(7, 10**400)),
     "result null is there": (echoing(method='"update"', params="[]"), 200, result(7, None)),
     # Section 6: batches.
     "one result that cannot be said fails alone": (
@@ -258,6 +284,9 @@ IMPLIED: dict[str, tuple[str | bytes, int, Any]] = {
     # RFC 8259 section 4 leaves repeated names open; where they decide what runs, they are refused.
     "method named twice": (echoing(method='"echo","method":"fail"'), 400, error(None, -32600)),
     "method named twice, once in disguise": (echoing(method='"echo","\\u006dethod":"fail"'), 400, error(None, -32600)),
+    "id named twice": (echoing(id='7,"id":8'), 400, error(None, -32600)),
+    "version named twice": (echoing(jsonrpc='"2.0","jsonrpc":"1.0"'), 400, error(None, -32600)),
+    "a parameter called id": (echoing(params='[{"id":1,"jsonrpc":2}]'), 200, result(7, {"id": 1, "jsonrpc": 2})),
     "params named twice": (echoing(params='[1],"params":[2]'), 400, error(None, -32600)),
     "method named twice in a batch": (
         f"[{echoing()},{echoing(method=chr(34) + 'echo' + chr(34) + ',' + chr(34) + 'method' + chr(34) + ':1')}]",
@@ -370,6 +399,11 @@ def test_an_error_may_say_zero_and_nothing() -> None:
     assert error.status_code == 418
 
 
+def test_an_error_without_a_message_has_an_empty_one() -> None:
+    _, answer = post(echoing(method='"fail_silently"', params="").encode())
+    assert answer["error"]["message"] == ""
+
+
 def test_an_error_may_be_a_class_with_its_own_words() -> None:
     class OutOfStock(JSONRPCError):
         code = 1001
@@ -448,3 +482,20 @@ def test_a_site_can_be_made_without_an_application() -> None:
     function: Callable[[], str] = lambda: "x"  # noqa: E731
     site.register("x", function)
     assert dict(site.view_funcs) == {"rpc.describe": site.describe, "x": function}
+
+
+# -- docs/jsonrpc-conformance.md -------------------------------------------------------------------
+
+
+def test_the_checklist_of_the_specification_names_tests_and_cases_that_exist() -> None:
+    here = Path(__file__).parent
+    page = (here.parents[1] / "docs" / "jsonrpc-conformance.md").read_text()
+    named = re.findall(r"`(?:(test_\w+\.py)::)?(test_\w+)?(?:\[([^\]]+)\])?`", page)
+    missing = [
+        name
+        for file, name, _ in named
+        if name and f"def {name}(" not in (here / (file or "test_protocol.py")).read_text()
+    ]
+    assert not missing
+    assert not {case for _, _, case in named if case} - {*EXAMPLES, *IMPLIED}
+    assert len(named) > 80
