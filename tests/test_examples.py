@@ -203,14 +203,17 @@ def test_container_example_is_served_as_its_dockerfile_says(
     shutil.copytree(EXAMPLES / "container", tmp_path, dirs_exist_ok=True)
     dockerfile = demijohn("image", "dockerfile", cwd=tmp_path).stdout
     command = json.loads(dockerfile.rpartition("\nCMD ")[2])
-    assert command == ["demijohn", "serve", "-b", "0.0.0.0:8000", "app:app"]
+    assert command == ["demijohn", "serve", "app:app"]
     health = json.loads(dockerfile.rpartition("    CMD ")[2].partition("\n")[0])
-    # The two commands of the image, at a port that is free here.
-    here = f"127.0.0.1:{free_port}"
-    server = start("-m", *(part.replace("0.0.0.0:8000", here) for part in command), cwd=tmp_path)
+    # The two commands of the image, in its environment, at a port that is free here.
+    variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.*)$", dockerfile, re.MULTILINE))))
+    variables |= {"PATH": os.environ["PATH"], "PORT": str(free_port), "HOST": "127.0.0.1"}
+    here = f"http://127.0.0.1:{free_port}"
+    server = start("-m", *command, cwd=tmp_path, **variables)
     server.wait_for(here)
-    assert demijohn(*(part.replace("127.0.0.1:8000", here) for part in health[1:]), cwd=tmp_path).returncode == 0
-    assert json.loads(get(f"http://{here}/")) == {"hello": "from a container", "user": os.getuid()}
+    asked = demijohn(*health[1:], cwd=tmp_path, **variables)
+    assert (asked.returncode, asked.stdout) == (0, f"{here}/livez answers 200\n")
+    assert json.loads(get(f"{here}/")) == {"hello": "from a container", "user": os.getuid()}
     assert server.stop() == 0
 
 
