@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.server.customers import Customer, queue_of
+from tests.server.customers import Customer, all_leave, queue_of
 
 APP = """
 import os
@@ -367,6 +367,18 @@ def test_ttin_and_ttou_change_the_number_of_workers(serve, process_is_gone) -> N
     server.send_signal(signal.SIGTTOU)  # the last one stays
     server.wait_for("Handling signal: ttou")
     assert server.get("/pid").text == str(second)
+
+
+def test_ttou_costs_nobody_an_answer(serve, process_is_gone) -> None:
+    server = serve("plain:application", "-w", "3")
+    workers = server.wait_until_ready(workers=3)
+    customers = queue_of(server)
+    for pid in workers[:2]:
+        server.send_signal(signal.SIGTTOU)
+        process_is_gone(pid)
+    for customer in customers:
+        customer.wait_for(20)
+    all_leave(customers)
 
 
 def test_strangers_are_reaped_in_silence(serve, tmp_path: Path, process_is_gone) -> None:

@@ -228,3 +228,29 @@ def test_flags_of_gunicorn_without_effect_are_taken_and_noted_in_the_log(serve, 
 def test_the_default_worker_class_is_nothing_to_talk_about(demijohn, written) -> None:
     done = demijohn("serve", "--check-config", "-k", "gthread", "shop:app", cwd=written(shop_py=APP))
     assert done.stderr == ""
+
+
+# What counts requests for statsd has no settings yet.
+NOT_YET = {"statsd_host", "statsd_prefix", "dogstatsd_tags"}
+
+
+def test_every_setting_of_gunicorn_is_known() -> None:
+    known = pytest.importorskip("gunicorn.config").KNOWN_SETTINGS
+    of_the_command = {"config", "wsgi_app", "check_config", "print_config"}
+    ours = {flag.gunicorn for flag in FLAGS} | set(ACCEPTED) | of_the_command
+    assert {setting.name for setting in known} - ours - NOT_YET == set()
+
+
+def test_every_flag_of_gunicorn_is_taken_with_or_without_a_value_as_there() -> None:
+    known = pytest.importorskip("gunicorn.config").KNOWN_SETTINGS
+    of_the_command = {"-c", "--config", "--check-config", "--print-config"}
+    switches = {spelling for flag in FLAGS if flag.is_switch for spelling in flag.spellings}
+    switches |= {spelling for each in ACCEPTED.values() if not each.takes_value for spelling in each.spellings}
+    ours = {spelling for flag in FLAGS for spelling in flag.spellings}
+    ours |= {spelling for each in ACCEPTED.values() for spelling in each.spellings}
+    for setting in known:
+        for spelling in setting.cli or ():
+            if spelling not in of_the_command and setting.name not in NOT_YET:
+                assert spelling in ours, spelling
+                takes_none = setting.action in ("store_true", "store_false", "store_const")
+                assert (spelling in switches) == takes_none, spelling

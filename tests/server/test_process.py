@@ -51,6 +51,17 @@ def test_workers_have_all_groups_of_their_user_when_told_to(serve, public_folder
 
 
 @as_root
+@pytest.mark.parametrize("initgroups", [(), ("--initgroups",)], ids=["group", "groups"])
+def test_a_preloaded_application_is_loaded_as_the_user(serve, public_folder: Path, initgroups: tuple[str, ...]) -> None:
+    with (public_folder / "who.py").open("a") as file:
+        file.write("\nprint('loaded by user', os.getuid(), flush=True)\n")
+    server = serve("who:app", "-u", "nobody", "-g", str(NOBODY), "--preload", *initgroups, cwd=public_folder)
+    server.wait_until_ready()
+    assert f"loaded by user {NOBODY}" in server.log
+    assert server.get("/").text.startswith(f"{NOBODY} {NOBODY} ")
+
+
+@as_root
 def test_sockets_and_log_files_belong_to_the_user(serve, tmp_path: Path, public_folder: Path) -> None:
     path, log = tmp_path / "socket", tmp_path / "access.log"
     server = serve("who:app", "-u", "nobody", "--access-logfile", str(log), bind=f"unix:{path}", cwd=public_folder)

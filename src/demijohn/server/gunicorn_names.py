@@ -39,7 +39,7 @@ def _accepted(name: str, flag: str, note: str, *harmless: Any) -> Accepted:
 
 
 def _switch(name: str, flag: str, note: str) -> Accepted:
-    return Accepted(name, (flag,), note, takes_value=False, harmless=(False,))
+    return Accepted(name, tuple(flag.split("/")), note, takes_value=False, harmless=(False,))
 
 
 _ONE_PARSER = "requests are parsed in one way, strictly."

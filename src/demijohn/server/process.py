@@ -65,6 +65,8 @@ def daemonize() -> None:
 def change_owner(settings: Settings) -> None:
     """Become the user and the group of the settings, for good. Raises SettingError when this process may not."""
     user, group = settings.user, settings.group
+    if os.geteuid() != 0 and user in (None, os.geteuid()) and group in (None, os.getegid()):
+        return  # it is, as a worker forked from a process that has become that user (--preload)
     try:
         if settings.initgroups and user is not None:
             import pwd  # only a server that is started by root gets here
