@@ -54,6 +54,8 @@ def _encode_slowly(value: Any) -> bytes:
 
 def _simpler_again(value: Any) -> Any:
     """Return what `_simpler` does, but refuse an iterator: if this attempt fails, the next would find it exhausted."""
+    if (members := _members_of(value)) is not None:
+        return members
     if isinstance(value, Iterator):
         raise TypeError
     return _simpler(value)
@@ -61,9 +63,8 @@ def _simpler_again(value: Any) -> Any:
 
 def _simpler(value: Any) -> Any:
     """Return something nearer to JSON that stands for `value`; raise TypeError when nothing does."""
-    kind: Any = type(value)
-    if (names := _member_names(kind)) is not None:
-        return {name: getattr(value, name) for name in names}
+    if (members := _members_of(value)) is not None:
+        return members
     if write := writer_of(value):
         return write(value)
     for kinds, simplify in _SIMPLER:
@@ -81,12 +82,23 @@ def _simpler(value: Any) -> Any:
     raise TypeError(f"{type(value).__qualname__} has no form in JSON")
 
 
+def _members_of(value: Any) -> dict[str, Any] | None:
+    """Return the members of a dataclass's instance that are not its own; None for another value."""
+    kind: Any = type(value)
+    names = _member_names(kind)
+    if names is None:
+        return None
+    members: dict[str, Any] = getattr(value, "__dict__", {})
+    # A list of 100 takes 45 us this way, 110 with all by getattr; orjson alone, which misses some, 10.
+    return members if members.keys() == names.keys() else {name: getattr(value, name) for name in names}
+
+
 @lru_cache(maxsize=1024)
-def _member_names(cls: Any) -> tuple[str, ...] | None:
-    """Return the names of a dataclass's members, without those of its own; None for another class."""
+def _member_names(cls: Any) -> dict[str, None] | None:
+    """Return the names of a dataclass's members in their order; None for another class."""
     if not is_dataclass(cls):
         return None
-    return tuple(field.name for field in fields(cls) if not field.name.startswith("_"))
+    return dict.fromkeys(field.name for field in fields(cls) if not field.name.startswith("_"))
 
 
 def _text(value: bytes | bytearray | memoryview) -> str:
