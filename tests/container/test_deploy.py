@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,6 +64,16 @@ def test_kubernetes_takes_the_manifest(
     assert checked.returncode == 0, checked.stdout + checked.stderr
     spoil(shop / "kubernetes.yaml", "readinessProbe", "readynessProbe")
     assert validate("--strict", "-k", version, "kubernetes.yaml").returncode != 0
+
+
+def test_kubernetes_takes_the_example_of_redis_and_dask(shop: Path, tool: Callable[[str], Run]) -> None:
+    validate = tool("kubernetes-validate")
+    example = Path(__file__).parents[2] / "examples" / "predict" / "kubernetes-backing.yaml"
+    shutil.copy(example, shop / "backing.yaml")
+    checked = validate("--strict", "-k", "1.34", "backing.yaml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    spoil(shop / "backing.yaml", "terminationGracePeriodSeconds", "terminationGraceSeconds")
+    assert validate("--strict", "-k", "1.34", "backing.yaml").returncode != 0
 
 
 def test_compose_takes_the_file(shop: Path, deploy: Callable[..., str], tool: Callable[[str], Run]) -> None:
