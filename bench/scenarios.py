@@ -55,8 +55,14 @@ USERS = {
 }
 SLEEP_10_MS = {"/sleep/10": "slept"}
 SLEEP_1_S = {"/sleep/1000": "slept"}
+JSONRPC = {"Content-Type": "application/json"}
 CALL = {"jsonrpc": "2.0", "method": "App.index", "params": {}, "id": "1"}
 RESULT = {"jsonrpc": "2.0", "result": "Welcome to JSON-RPC", "id": "1"}
+ARGUMENTS = {"a": 1, "b": "x", "c": [1.5, 2.5], "d": {"k": 1}}
+TYPED_CALL = {"jsonrpc": "2.0", "method": "App.typed", "params": ARGUMENTS, "id": 1}
+TYPED_RESULT = {"jsonrpc": "2.0", "result": ARGUMENTS, "id": 1}
+BATCH = 100
+IDS = [str(id) for id in range(BATCH)]  # pjrpc refuses a batch with equal ones
 
 
 def items(sections: int, items: int) -> dict[str, str]:
@@ -79,11 +85,25 @@ SCENARIOS = (
         "jsonrpc",
         "JSON-RPC call",
         "rpc:app",
+        Load({"/api": RESULT}, method="POST", fields=JSONRPC, content=json.dumps(CALL)),
+    ),
+    Scenario(
+        "jsonrpc-typed",
+        "JSON-RPC call, four typed parameters",
+        "rpc:app",
+        Load({"/api": TYPED_RESULT}, method="POST", fields=JSONRPC, content=json.dumps(TYPED_CALL)),
+    ),
+    Scenario(
+        "jsonrpc-batch",
+        f"JSON-RPC batch of {BATCH} calls",
+        "rpc:app",
+        # Fewer connections: a batch takes some servers 50 ms.
         Load(
-            {"/api": RESULT},
+            {"/api": [RESULT | {"id": id} for id in IDS]},
             method="POST",
-            fields={"Content-Type": "application/json"},
-            content=json.dumps(CALL),
+            fields=JSONRPC,
+            content=json.dumps([CALL | {"id": id} for id in IDS]),
+            connections=8,
         ),
     ),
     Scenario(

@@ -95,6 +95,21 @@ SERVERS = (
         environment={"BENCH_FRAMEWORK": "demijohn", "BENCH_JSONRPC": "demijohn.jsonrpc"},
         peer=False,
     ),
+    Server(
+        "uvicorn+fastapi-jsonrpc",
+        (
+            *("{python}", "-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--no-access-log"),
+            *("--loop", "uvloop", "--http", "httptools", "{application}"),
+        ),
+        version=versions_of("uvicorn", "uvloop", "fastapi", "fastapi-jsonrpc"),
+        applications={"rpc:app": "rpc_fastapi:app"},
+    ),
+    Server(
+        "aiohttp+pjrpc",
+        ("{python}", "{application}", "{port}"),
+        version=versions_of("aiohttp", "pjrpc"),
+        applications={"rpc:app": "rpc_pjrpc.py"},
+    ),
 )
 
 

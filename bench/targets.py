@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.measure import Cells, Sample
+from bench.scenarios import BATCH
 
-OURS, FLOOR, PEER = "demijohn", "nginx", "gunicorn+Flask"
+OURS, FLOOR, PEER, ASYNC_PEER = "demijohn", "nginx", "gunicorn+Flask", "aiohttp+pjrpc"
 
 
 @dataclass(slots=True)
@@ -80,6 +81,27 @@ TARGETS = (
         lambda sample: sample.p99_ms,
         "ms",
         at_most=20,
+    ),
+    Target(
+        "a JSON-RPC call costs at least 12 x less CPU than with Flask-JSONRPC on gunicorn",
+        (("jsonrpc", PEER), ("jsonrpc", OURS)),
+        cost_ratio,
+        "x",
+        at_least=12,
+    ),
+    Target(
+        "a JSON-RPC call costs at least 4 x less CPU than with pjrpc on aiohttp",
+        (("jsonrpc", ASYNC_PEER), ("jsonrpc", OURS)),
+        cost_ratio,
+        "x",
+        at_least=4,
+    ),
+    Target(
+        f"a JSON-RPC call in a batch of {BATCH} costs at most 8 us of CPU",
+        (("jsonrpc-batch", OURS),),
+        lambda sample: sample.cpu_us / BATCH,
+        "us",
+        at_most=8,
     ),
 )
 

@@ -20,3 +20,8 @@ jsonrpc = rpc.JSONRPC(app, "/api")
 @jsonrpc.method("App.index")
 def index() -> str:
     return "Welcome to JSON-RPC"
+
+
+@jsonrpc.method("App.typed")
+def typed(a: int, b: str, c: list[float], d: dict[str, int]) -> dict[str, object]:
+    return {"a": a, "b": b, "c": c, "d": d}
