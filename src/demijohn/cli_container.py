@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -234,10 +235,18 @@ def eject_command(info: ScriptInfo, app: str | None, python: str, port: int, for
     from .container.context import dockerignore
     from .container.dockerfile import dockerfile
     from .container.project import read_project
+    from .container.wheels import build_own_wheel, comes_from_index
 
     target, folder = _target_and_folder(info, app, "demijohn image eject")
-    text = dockerfile(read_project(Path()), target, folder=folder, python=python, port=port)
+    project = read_project(Path())
+    brings_wheel = not comes_from_index() and not any(Path("wheels").glob("demijohn-*.whl"))
+    if brings_wheel:
+        project = dataclasses.replace(project, has_wheels=True)
+    text = dockerfile(project, target, folder=folder, python=python, port=port)
     _write({"Dockerfile": text, ".dockerignore": dockerignore()}, force)
+    if brings_wheel:
+        Path("wheels").mkdir(exist_ok=True)
+        click.echo(f"{build_own_wheel(Path('wheels'))}: written, because this demijohn is not from a package index")
     click.echo("Build with it: demijohn image build, or docker build -t NAME:TAG .")
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from demijohn.container.deploy import Deployment, systemd
 from demijohn.container.project import Project
+from demijohn.container.wheels import comes_from_index
 from demijohn.server.settings import Settings
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -193,6 +195,17 @@ def test_eject_writes_both_files_or_none(shop: Path, demijohn: Callable[..., Any
     forced = demijohn("image", "eject", "app:app", "--force", cwd=shop)
     assert forced.returncode == 0
     assert forced.stdout.splitlines()[:2] == ["Dockerfile: written", ".dockerignore: replaced"]
+
+
+def test_what_is_ejected_is_complete_also_where_demijohn_is_not_from_an_index(
+    shop: Path, demijohn: Callable[..., Any]
+) -> None:
+    assert not comes_from_index()  # the tests use the sources
+    assert demijohn("image", "eject", "app:app", cwd=shop).returncode == 0
+    (wheel,) = (shop / "wheels").glob("demijohn-*.whl")
+    assert "COPY wheels wheels\n" in (shop / "Dockerfile").read_text()
+    with zipfile.ZipFile(wheel) as archive:
+        assert {"demijohn/app.py", "demijohn/py.typed"} <= set(archive.namelist())
 
 
 @pytest.mark.parametrize(

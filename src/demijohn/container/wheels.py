@@ -172,6 +172,11 @@ def _what_pip_means(lines: Iterable[str]) -> str:
 # -- our own wheel ----------------------------------------------------------------------------------
 
 
+def comes_from_index() -> bool:
+    """Whether the demijohn that runs here was installed from a package index, so that others can have it from there."""
+    return importlib.metadata.distribution("demijohn").read_text("direct_url.json") is None  # PEP 610
+
+
 def build_own_wheel(folder: Path) -> Path:
     """Write a wheel of the demijohn that runs here, and return it.
 
