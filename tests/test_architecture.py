@@ -30,7 +30,7 @@ jsonrpc.quirks.typecheck jsonrpc.quirks.site jsonrpc.quirks.endpoint jsonrpc.qui
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
 server.systemd server.tls
-server.http1 server.websocket server.activity server.metrics server.ownpages server.wsgi server.native
+server.http1 server.websocket server.activity server.metrics server.ownpages server.statsd server.wsgi server.native
 server.asgi server.asgi_websocket server.lifespan server.hook_objects server.loading
 server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop
 server.asgi_engine

@@ -230,15 +230,11 @@ def test_the_default_worker_class_is_nothing_to_talk_about(demijohn, written) ->
     assert done.stderr == ""
 
 
-# What counts requests for statsd has no settings yet.
-NOT_YET = {"statsd_host", "statsd_prefix", "dogstatsd_tags"}
-
-
 def test_every_setting_of_gunicorn_is_known() -> None:
     known = pytest.importorskip("gunicorn.config").KNOWN_SETTINGS
     of_the_command = {"config", "wsgi_app", "check_config", "print_config"}
     ours = {flag.gunicorn for flag in FLAGS} | set(ACCEPTED) | of_the_command
-    assert {setting.name for setting in known} - ours - NOT_YET == set()
+    assert {setting.name for setting in known} - ours == set()
 
 
 def test_every_flag_of_gunicorn_is_taken_with_or_without_a_value_as_there() -> None:
@@ -250,7 +246,7 @@ def test_every_flag_of_gunicorn_is_taken_with_or_without_a_value_as_there() -> N
     ours |= {spelling for each in ACCEPTED.values() for spelling in each.spellings}
     for setting in known:
         for spelling in setting.cli or ():
-            if spelling not in of_the_command and setting.name not in NOT_YET:
+            if spelling not in of_the_command:
                 assert spelling in ours, spelling
                 takes_none = setting.action in ("store_true", "store_false", "store_const")
                 assert (spelling in switches) == takes_none, spelling

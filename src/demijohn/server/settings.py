@@ -28,6 +28,7 @@ from .kinds import (
     USER,
     YES_NO,
     Flag,
+    Kind,
     choice,
 )
 from .kinds import SettingError as SettingError
@@ -534,6 +535,27 @@ class Settings(HookSettings):
         SWITCH,
         "Send no access log to syslog.",
         gunicorn="disable_redirect_access_to_syslog",
+    )
+    statsd_host: str | None = _setting(
+        None,
+        "--statsd-host",
+        _matching("ADDRESS", r"unix://.+|[^/\s:]+:\d+|\[[0-9A-Fa-f:.]+\]:\d+", "HOST:PORT or unix://PATH"),
+        "Send metrics to a statsd, at HOST:PORT or unix://PATH, under the names that gunicorn gives them.",
+        gunicorn="statsd_host",
+    )
+    statsd_prefix: str | None = _setting(
+        None,
+        "--statsd-prefix",
+        Kind("TEXT", str),
+        "What the names of metrics for statsd begin with.",
+        gunicorn="statsd_prefix",
+    )
+    dogstatsd_tags: str | None = _setting(
+        None,
+        "--dogstatsd-tags",
+        Kind("TAGS", str),
+        "Tags of all metrics for statsd, separated by commas, as Datadog's takes them.",
+        gunicorn="dogstatsd_tags",
     )
     log_level: str = _setting(
         "info",

@@ -26,6 +26,7 @@ from .process import change_owner
 from .settings import SettingError, Settings
 from .slots import Slot, SlotTable, State
 from .sockets import Listener
+from .statsd import Statsd
 from .wsgi import WSGIGateway
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Worker:
         self._tell_arbiter = equipment.tell_arbiter
         self._load = load
         self._slot = slot
+        self._statsd: Statsd | None = None
         self._hooked = hooked
         hooked.pid = os.getpid()
         self._tls = equipment.tls
@@ -133,8 +135,11 @@ class Worker:
 
     def _engine(self, gateway: Gateway) -> Engine:
         sockets = [listener.socket for listener in self._listeners]
-        pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._server.pid)
         settings = self._settings
+        if settings.statsd_host is not None:
+            self._statsd = Statsd(settings, self._slot, self._slots)
+            log.addHandler(self._statsd)
+        pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._server.pid, self._statsd)
         engine_class = _engine_class(gateway)
         if settings.pre_request is not None or settings.post_request is not None:
             gateway = HookedGateway(gateway, self._hooked, settings.pre_request, settings.post_request)
@@ -173,6 +178,8 @@ class Worker:
         listeners: list[OnRequest] = []
         if self._settings.metrics_path is not None or self._settings.status_bind:
             listeners.append(self._metrics.worker(self._slot))
+        if self._statsd is not None:
+            listeners.append(self._statsd)
         if self._logs.write_access is not None:
             listeners.append(self._logs.write_access)
         if not listeners:
@@ -198,8 +205,9 @@ class Worker:
 class _Pulse:
     """The engine's heartbeat, which also notices that nobody is left to read it."""
 
-    def __init__(self, slot: Slot, counts: Row, arbiter_pid: int) -> None:
+    def __init__(self, slot: Slot, counts: Row, arbiter_pid: int, statsd: Statsd | None) -> None:
         self._slot = slot
+        self._statsd = statsd
         self._counts = counts
         self._arbiter_pid = arbiter_pid
 
@@ -217,6 +225,8 @@ class _Pulse:
     def beat(self, activity: Activity) -> None:
         self._slot.beat()
         show(self._slot, activity)
+        if self._statsd is not None:
+            self._statsd.send()
         if self._arbiter_pid and os.getppid() != self._arbiter_pid:
             log.warning("The arbiter (pid: %d) is gone, so this worker stops too", self._arbiter_pid)
             self._arbiter_pid = 0
