@@ -43,11 +43,11 @@ def npm_package() -> Callable[[str], Path]:
 
 
 @contextlib.contextmanager
-def serving(target: str, folder: Path) -> Iterator[str]:
+def serving(target: str, folder: Path, *options: str) -> Iterator[str]:
     """Run `demijohn serve` with an application in `folder`; give the address."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "DEMIJOHN_"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "demijohn", "serve", "-b", "127.0.0.1:0", target],
+        [sys.executable, "-m", "demijohn", "serve", "-b", "127.0.0.1:0", *options, target],
         cwd=folder,
         env=environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
@@ -62,7 +62,7 @@ def serving(target: str, folder: Path) -> Iterator[str]:
             printed += line
             if "Worker ready" in line:
                 break
-        address = re.search(r"Listening at: (http://[\d.]+:\d+)", printed)
+        address = re.search(r"Listening at: (https?://[\d.]+:\d+)", printed)
         assert address, printed
         yield address[1]
     finally:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.jsonrpc.conftest import serving
+from tests.server.certificates import Authority
 
 from demijohn.jsonrpc.client import (
     AsyncClient,
@@ -308,6 +312,10 @@ def test_a_connection_is_used_again_until_the_server_closes_it(run: Run, scripte
     assert scripted.connections == 2
 
 
+def added(client: Any) -> Any:
+    return (yield client.Math.add(1, 2))
+
+
 def one_notification(client: Any) -> Any:
     yield client.notify("m")
 
@@ -447,6 +455,21 @@ def test_a_transport_of_ones_own_brings_the_request() -> None:
 
     with Client("http://x/", transport=Echo(), timeout_s=3) as client:
         assert client.Any.name() == ["Any.name", 3]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command to make certificates")
+def test_a_server_is_believed_by_its_certificate_alone(run: Run, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.certificate("localhost")
+    options = ["--certfile", str(certificate), "--keyfile", str(key)]
+    with serving("shop:app", Path(__file__).parent, *options) as address:
+        url = f"https://localhost:{address.rpartition(':')[2]}/api"
+        known = ssl.create_default_context(cafile=authority.file)
+        assert run(url, added, tls=known) == 3
+        with pytest.raises(TransportError, match="certificate verify failed"):
+            run(url, one_call)
+        with pytest.raises(TransportError, match="certificate"):
+            run(url.replace("localhost", "127.0.0.1"), one_call, tls=known)
 
 
 def test_tls_is_verified_by_default() -> None:

@@ -123,6 +123,21 @@ def test_a_document_is_valid_by_the_official_schema(validate: Callable[[dict[str
         validate(answer["result"] | {"methods": [{"name": "no params"}]})
 
 
+def test_types_of_other_packages_make_a_valid_document(validate: Callable[[dict[str, Any]], None]) -> None:
+    why = "pip install -r requirements-dev.lock"
+    np = pytest.importorskip("numpy", reason=why)
+    pd = pytest.importorskip("pandas", reason=why)
+    pydantic = pytest.importorskip("pydantic", reason=why)
+    image = pytest.importorskip("PIL.Image", reason=why)
+    model = pydantic.create_model("Model", a=(int, pydantic.Field(ge=1)), b=(list[str], []))
+
+    def function(array: Any, frame: Any, model: Any, image: Any = None) -> Any: ...
+
+    hints = {"array": np.ndarray[tuple[int, int], np.dtype[np.int8]], "frame": pd.DataFrame, "model": model}
+    function.__annotations__ = hints | {"image": image.Image | None, "return": dict[str, pd.Series]}
+    validate(document([Method("m", function)], "t", "1", "/"))
+
+
 def test_the_docstring_is_told_of_the_method_its_parameters_and_its_result() -> None:
     method = described(store)
     assert method["summary"] == "Put bottles on a shelf."

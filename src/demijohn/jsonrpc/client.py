@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 import msgspec
 
@@ -22,6 +22,9 @@ from .encoding import encode
 from .hints import readable
 from .protocol import VERSION
 from .transport import AsyncConnections, Connections, NotSent, Reply
+
+if TYPE_CHECKING:
+    import ssl
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -347,10 +350,11 @@ class BaseClient(Named[R]):
         answered 429 or 503. Pauses double from `retry_pause_s` on, unless the server says how long to wait.
     retry_lost: whether also what may have been run is sent again: only for methods that may be run twice.
     errors: classes derived from RemoteError, by the code of the errors that they stand for.
+    tls: how https is spoken and whose certificates are believed; by default those that this machine believes.
     transport: brings requests to the server in another way.
     """
 
-    _connections: Callable[[str], Any]
+    _connections: Callable[[str, ssl.SSLContext | None], Any]
 
     def __init__(
         self,
@@ -362,12 +366,13 @@ class BaseClient(Named[R]):
         retry_lost: bool = False,
         retry_pause_s: float = 0.1,
         errors: Mapping[int, type[RemoteError]] | None = None,
+        tls: ssl.SSLContext | None = None,
         transport: Any = None,
     ) -> None:
         self._calls = Calls(url, headers, errors)
         self._timeout_s = timeout_s
         self._retries = Retries(retries, retry_lost, retry_pause_s)
-        self._transport = transport or self._connections(url)
+        self._transport = transport or self._connections(url, tls)
 
 
 class Client(BaseClient[Any]):
