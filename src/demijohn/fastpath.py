@@ -89,7 +89,9 @@ _StepsTo = Generator[Coroutine[Any, Any, Any] | None, Any, T]
 
 
 def _outcome_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> _StepsTo[Any]:
-    """Call a function of the user's, which may be `async def`."""
+    """Call a function of the user's, which may be `async def`, or a view that says itself what it waits for."""
+    if (in_steps := getattr(function, "in_steps", None)) is not None:
+        return (yield from in_steps(*args, **kwargs))
     if iscoroutinefunction(function):
         return (yield function(*args, **kwargs))
     yield None
@@ -293,7 +295,9 @@ class FastPath:
         app = self.app
         names = (*route.blueprints, None)
         hooks = (*chain(app.before_request_funcs, names), *chain(app.after_request_funcs, names))
-        return any(map(iscoroutinefunction, (app.view_functions.get(route.endpoint), *hooks)))
+        view = app.view_functions.get(route.endpoint)
+        awaits = getattr(view, "awaits", None)
+        return any(map(iscoroutinefunction, (view, *hooks))) or (awaits is not None and awaits())
 
     def _preprocess_in_steps(self, ctx: RequestContext) -> _StepsTo[Any]:
         """Do what `Flask.preprocess_request` does."""

@@ -7,8 +7,8 @@ import sys
 import traceback
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from werkzeug.datastructures import Headers
@@ -39,6 +39,9 @@ ErrorHandler = Callable[[Any], Any]
 
 # What a site answers: the Response object or objects, None for silence; the HTTP status; header fields.
 Answer = tuple[dict[str, Any] | list[Any] | None, int, HeadersValue]
+
+T = TypeVar("T")
+Steps = Generator[Coroutine[Any, Any, Any] | None, Any, T]
 
 NO_HEADERS: dict[str, str] = {}
 CONTENT_TYPE = "application/json"
@@ -141,26 +144,22 @@ class JSONRPCSite:
 
         Raises ParseError or InvalidRequestError for content that holds no calls.
         """
-        current = _cv_request.get().request
-        if not _is_json(current.content_type):
-            message = f"Invalid mime type for JSON: {current.mimetype}, use header Content-Type: application/json"
-            raise ParseError(data={"message": message})
-        content = self.read_content(current.get_data(), self.batch_limit)
+        content = self._sent()
         if type(content) is list:
             return self.batch_dispatch(content)
         return self.handle_dispatch_except(content)
 
+    def _sent(self) -> Any:
+        """Return the member or the members that the current HTTP request holds."""
+        current = _cv_request.get().request
+        if not _is_json(current.content_type):
+            message = f"Invalid mime type for JSON: {current.mimetype}, use header Content-Type: application/json"
+            raise ParseError(data={"message": message})
+        return self.read_content(current.get_data(), self.batch_limit)
+
     def batch_dispatch(self, members: list[Any]) -> Answer:
         """Answer a batch in its order; 204 when it held notifications only (section 6)."""
-        responses = []
-        headers = Headers()
-        for member in members:
-            response, _, more_headers = self.handle_dispatch_except(member)
-            if more_headers:
-                headers.update(more_headers)
-            if response is not None:
-                responses.append(response)
-        return (responses, 200, headers) if responses else (None, 204, headers)
+        return _together(map(self.handle_dispatch_except, members))
 
     def handle_dispatch_except(self, member: Any) -> Answer:
         """Answer one member, whatever happens in it."""
@@ -184,7 +183,12 @@ class JSONRPCSite:
             raise NotificationRefused(call.method)
         arguments, named = method.bind(call.params)
         function = current_app.ensure_sync(method.function) if method.is_async else method.function
-        result = function(*arguments, **named)
+        return self._answer(call, method, function(*arguments, **named))
+
+    def _answer(self, call: Call, method: Method, result: Any) -> Answer:
+        """Answer with what the method returned."""
+        status: int
+        headers: HeadersValue
         status, headers = 200, NO_HEADERS
         if type(result) is tuple:
             result, status, headers = self.unpack_tuple_returns(result, method)
@@ -193,6 +197,50 @@ class JSONRPCSite:
         if call.id is ABSENT:
             return None, 204, headers
         return protocol.response(call.id, result), status, headers  # type: ignore[arg-type]
+
+    # -- answering on an event loop ---------------------------------------------------------------
+    #
+    # The same once more, as generators (message.Steps): methods that are `async def` are yielded, and None is yielded
+    # before what may block.
+
+    def awaits(self) -> bool:
+        """Whether calls of this site may wait on an event loop: it has a method that is `async def`, and no subclass
+        answers calls in a way of its own."""
+        is_stock = all(getattr(type(self), name) is getattr(JSONRPCSite, name) for name in _STAGES)
+        return is_stock and any(method.is_async for method in self.methods.all())
+
+    def in_steps(self) -> Steps[Answer]:
+        """Do what `dispatch_request` does; the calls of a batch wait one after the other, in its order."""
+        content = self._sent()
+        if type(content) is not list:
+            return (yield from self._member_in_steps(content))
+        answers = []
+        for member in content:
+            answer = yield from self._member_in_steps(member)
+            answers.append(answer)
+        return _together(answers)
+
+    def _member_in_steps(self, member: Any) -> Steps[Answer]:
+        """Do what `handle_dispatch_except` does."""
+        name = member.get("method") if type(member) is dict else None
+        method = self.methods.get(name) if type(name) is str else None
+        if method is None or not method.is_async:
+            yield None
+            return self.handle_dispatch_except(member)
+        try:
+            call = self.read_call(member)
+        except InvalidRequestError as error:
+            return self.error_answer(protocol.maybe_id(member), error)
+        try:
+            if call.id is ABSENT and not method.notification:
+                raise NotificationRefused(call.method)
+            arguments, named = method.bind(call.params)
+            return self._answer(call, method, (yield method.function(*arguments, **named)))
+        except Exception as error:
+            yield None
+            return self.handle_exception(call, error)
+
+    # -- results and errors -----------------------------------------------------------------------
 
     def unpack_tuple_returns(self, returned: tuple[Any, ...], method: Method) -> tuple[Any, int, Any]:
         """Take a tuple that a method returned apart, as a view's: (result, status), (result, headers) or all three.
@@ -281,6 +329,21 @@ class JSONRPCSite:
                 response["id"], InternalError(data={"message": message}, status_code=INTERNAL_ERROR_STATUS)
             )
             return _encode(failed), False
+
+
+_STAGES = ("dispatch_request", "batch_dispatch", "handle_dispatch_except", "dispatch", "read_call", "read_content")
+
+
+def _together(answers: Iterable[Answer]) -> Answer:
+    """Return the answer to a batch of those to its members; 204 when all are silent."""
+    responses = []
+    headers = Headers()
+    for response, _, more_headers in answers:
+        if more_headers:
+            headers.update(more_headers)
+        if response is not None:
+            responses.append(response)
+    return (responses, 200, headers) if responses else (None, 204, headers)
 
 
 def _is_json(content_type: str | None) -> bool:

@@ -1,0 +1,95 @@
+"""JSON-RPC methods that are `async def` under `demijohn serve`: awaited on the event loop, and answered as ever."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+APPS = Path(__file__).parents[1] / "apps"
+
+
+@pytest.fixture
+def server(serve: Callable[..., Any]) -> Any:
+    server = serve("awaiting_rpc:app", "--threads", "2", "--graceful-timeout", "20")
+    server.wait_until_ready()
+    return server
+
+
+def post(server: Any, content: Any) -> tuple[int, Any, dict[str, str]]:
+    """Return the status, the JSON that was answered or None, and the header fields."""
+    connection = HTTPConnection("localhost")
+    connection.sock = server.connect()
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    connection.request("POST", "/api", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = response.read()
+    connection.close()
+    return response.status, json.loads(answer) if answer else None, dict(response.getheaders())
+
+
+def call(method: str, id: Any = 1, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": method, "params": params} | ({} if id is None else {"id": id})
+
+
+def test_fifty_waiting_calls_hold_no_thread(server: Any, gate: Any, in_background: Any) -> None:
+    waiting = [in_background(post, server, call("wait", n, path=str(gate.path), n=n)) for n in range(50)]
+    for _ in waiting:
+        gate.wait_for_view()
+
+    assert server.get("/").text == "Hello, World!"
+    assert len(json.loads(server.get("/threads").text)) <= 5
+    gate.open()
+    assert [each.result()[1]["result"] for each in waiting] == list(range(50))
+
+
+def test_awaited_methods_run_on_the_loop_and_plain_ones_never(server: Any) -> None:
+    answers = post(server, [call("where"), call("plain", 2), call("where", 3)])[1]
+    first, plain, last = (answer["result"] for answer in answers)
+    assert first == last == {"thread": "demijohn-async", "path": "/api"}
+    assert plain["thread"] != "demijohn-async"
+    assert plain["path"] == "/api"
+
+
+CONTENTS = {
+    "result": call("created"),
+    "error": call("fail", how="error"),
+    "abort": call("fail", how="abort"),
+    "exception": call("fail", how="exception"),
+    "wrong result": call("fail", how="result"),
+    "wrong params": call("fail", how=1),
+    "no such method": call("nope"),
+    "notification": call("created", None),
+    "failing notification": call("fail", None, how="exception"),
+    "notification that is refused": call("answered", None),
+    "method that is no string": {"jsonrpc": "2.0", "id": 1, "method": []},
+    "wrong version": {"jsonrpc": "1.0", "id": 1, "method": "created"},
+    "no object": 1,
+    "no JSON": b"{",
+    "empty batch": [],
+    "batch": [call("created"), 1, call("fail", 2, how="error"), call("fail", None, how="abort"), call("plain", 3)],
+    "batch of notifications": [call("created", None), call("fail", None, how="error")],
+    "unknown method of the specification": call("rpc.nothing"),
+}
+
+
+def test_on_the_loop_calls_are_answered_as_without_one(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(APPS)
+    client = importlib.import_module("awaiting_rpc").app.test_client()
+    for name, content in CONTENTS.items():
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        without = client.post("/api", data=body, content_type="application/json")
+        status, answer, headers = post(server, content)
+        assert (status, essence(answer)) == (without.status_code, essence(without.get_json(silent=True))), name
+        assert headers.get("X-Made") == without.headers.get("X-Made"), name
+
+
+def essence(answer: Any) -> Any:
+    """An answer without the name of the thread in it."""
+    return json.loads(re.sub(r'"thread": "[^"]*"', '"thread": ""', json.dumps(answer)))
