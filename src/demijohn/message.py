@@ -21,8 +21,10 @@ Fields = list[tuple[bytes, bytes]]
 # RFC 9110 §5.6.2. `bytes.translate` with these as the characters to delete leaves what is not allowed.
 TOKEN_CHARS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-# RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port. No user information: RFC 9110 §4.2.4.
-AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+# RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port, of which there are 65536. No user
+# information: RFC 9110 §4.2.4.
+_PORT = rb"[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%%[0-9A-Fa-f]{2})*)(?::(?:%b))?" % _PORT)
 
 REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.server.certificates import Authority
+from websockets.sync.client import connect as websocket
 
 from demijohn.server.kinds import SettingError
 from demijohn.server.settings import Settings, from_values
@@ -377,3 +378,24 @@ def test_a_hook_that_returns_no_context_stops_the_start(serve: Any, files: tuple
     server = serve("tells:application", "-c", str(path), "--certfile", str(files[0]), "--keyfile", str(files[1]))
     assert server.wait() == 1
     assert "the hook ssl_context returned no SSLContext" in server.log
+
+
+# -- ASGI --------------------------------------------------------------------------------------------------------
+
+
+def test_an_asgi_application_is_told_of_tls_and_of_the_client(serve_tls: Any, authority: Authority) -> None:
+    server = serve_tls("--forwarded", "x-forwarded", target="asgi_plain:application")
+    fields = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Host: shop.example\r\n"
+    with connect(server, client(authority)) as sock:
+        scope = json.loads(get(sock, "/scope/%C3%A9", fields)[1])
+    assert scope["scheme"] == "https"
+    assert scope["client"] == ["192.0.2.7", 0]
+    assert [value for name, value in scope["headers"] if name == "host"] == ["shop.example"]
+
+
+def test_a_websocket_speaks_tls(serve_tls: Any, authority: Authority) -> None:
+    server = serve_tls(target="asgi_plain:application")
+    with websocket("wss://shop.example/ws", sock=server.connect(), ssl=client(authority)) as peer:
+        for message in ("hello", "x" * 100_000):
+            peer.send(message)
+            assert peer.recv(PATIENCE_S) == message

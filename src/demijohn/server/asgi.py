@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from ..environ import FileWrapper, split_target
-from ..message import REASONS, ProtocolError, RequestHead, ResponseMessage, response_message_of_bytes
+from ..message import REASONS, ProtocolError, RequestHead, ResponseMessage, origin_of, response_message_of_bytes
 from .http1 import CONTINUE, Connection, plain_answer
 from .settings import Settings
 from .wsgi import Route
@@ -149,14 +149,16 @@ class ASGIGateway:
         """Return what the scopes of HTTP and of WebSocket both have."""
         target = head.target
         headers = head.fields.copy()
+        origin = origin_of(head)
+        host = origin.host
         if target[:1] == b"/":
             path, _, query = target.partition(b"?")
         else:
             authority, path, query = split_target(target)
-            if authority is not None:  # RFC 9112 §3.2.2
-                headers = [(b"host", authority), *(line for line in headers if line[0] != b"host")]
+            host = host or authority  # RFC 9112 §3.2.2
+        if host is not None:
+            headers = [(b"host", host), *(line for line in headers if line[0] != b"host")]
         text = (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8", "replace")
-        origin = head.origin
         scope = {
             "type": kind,
             "asgi": versions,

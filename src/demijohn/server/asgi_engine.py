@@ -14,7 +14,7 @@ import socket
 from time import monotonic
 from typing import Any
 
-from ..message import RequestHead, ResponseMessage
+from ..message import Origin, RequestHead, ResponseMessage
 from ..typing import Gateway, Route
 from .activity import Activity, Task
 from .asgi import ASGIGateway, Exchange, HTTPExchange, Waiting
@@ -149,11 +149,10 @@ class ASGIEngine(Engine):
         else:
             super()._not_idle(member, fd)
 
-    def _admit(self, listener: socket.socket, sock: socket.socket, address: Any) -> None:
-        super()._admit(listener, sock, address)
-        client = self._clients.get(sock.fileno())
-        if client is not None:
-            client.http.takes_websockets = True
+    def _new_http(self, origin: Origin) -> Connection:
+        http = super()._new_http(origin)
+        http.takes_websockets = True
+        return http
 
     def _await_rest(self, member: Member, client: _Client) -> None:
         """Give a request away as soon as its head is here; its content comes later."""

@@ -709,7 +709,7 @@ class Engine:
                 sock.close()
                 return
         now = monotonic()
-        http = Connection(self._settings, origin, self._heads, tempfile.TemporaryFile)
+        http = self._new_http(origin)
         client = _Client(sock, origin, http, now, now + self._settings.head_timeout_s)
         if preamble is not None:
             client.state = _PREAMBLE
@@ -719,6 +719,9 @@ class Engine:
         self._clients[client.fd] = client
         self._idle[client.fd] = client
         self._poller.register(client.fd, READ)
+
+    def _new_http(self, origin: Origin) -> Connection:
+        return Connection(self._settings, origin, self._heads, tempfile.TemporaryFile)
 
     def _secure(self, sock: socket.socket, origin: Origin) -> socket.socket:
         """Return the socket with TLS on it; the handshake comes with the first bytes."""
