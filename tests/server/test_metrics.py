@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from demijohn.message import Origin, RequestHead, ResponseMessage
-from demijohn.server.metrics import Metrics, Row, render, request_start
+from demijohn.server.metrics import Metrics, Row, render
+from demijohn.server.proxy import request_start
 from demijohn.server.slots import Slot, SlotTable, State
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

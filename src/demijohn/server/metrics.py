@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from ..message import RequestHead, ResponseMessage
+from .proxy import request_start
 from .slots import Cell, Slot, SlotTable, State
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -94,21 +95,6 @@ class Row:
             with self._lock:
                 self.row[_QUEUE + bisect_left(BOUNDS_S, queue_s)] += 1
                 self.row[_QUEUE + _SUM] += int(queue_s * 1e9)
-
-
-def request_start(value: bytes) -> float | None:
-    """Return the time that an X-Request-Start field tells, in seconds since the epoch; None when it tells none.
-
-    Proxies write it in seconds (nginx: `t=1764000000.123`), milliseconds (Heroku) or microseconds (Apache: `t=...`).
-    """
-    try:
-        number = float(value.removeprefix(b"t="))
-    except ValueError:
-        return None
-    for unit in (1.0, 1e3, 1e6, 1e9):
-        if 1e9 <= number / unit < 1e10:  # the years 2001 to 2286
-            return number / unit
-    return None
 
 
 class Metrics:

@@ -332,22 +332,26 @@ class Entrance:
 
 # -- the time a request waited --------------------------------------------------------------------------------
 
-_START = re.compile(rb"(?:t=)?([0-9]{9,19})(?:\.([0-9]{1,6})[0-9]*)?")
+
+def request_start(value: bytes) -> float | None:
+    """Return the time that an X-Request-Start field tells, in seconds since the epoch; None when it tells none.
+
+    Proxies write it in seconds (nginx: `t=1764000000.123`), milliseconds (Heroku) or microseconds (Apache: `t=...`).
+    """
+    try:
+        number = float(value.removeprefix(b"t="))
+    except ValueError:
+        return None
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        if 1e9 <= number / unit < 1e10:  # the years 2001 to 2286
+            return number / unit
+    return None
 
 
 def queued_s(head: RequestHead, arrived_s: float) -> float | None:
     """Return how long a request waited between its proxy and here, in seconds; None when the proxy does not tell.
 
     arrived_s: when it was here, in seconds since the epoch.
-
-    X-Request-Start is `t=` and the time since the epoch, in seconds (nginx), milliseconds (Heroku) or microseconds
-    (Apache); the number of its digits tells which.
     """
-    found = _START.fullmatch(head.field(b"x-request-start") or b"")
-    if found is None:
-        return None
-    started = int(found[1]) + float(b"0." + (found[2] or b"0"))
-    for _ in range(3):
-        if started > 1e11:  # in seconds, the year 5138
-            started /= 1000
-    return max(0.0, arrived_s - started)
+    begun = request_start(head.field(b"x-request-start") or b"")
+    return None if begun is None else max(0.0, arrived_s - begun)
