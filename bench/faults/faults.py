@@ -75,6 +75,29 @@ def fewer_and_more_workers() -> Outcome:
     return of(load, "2, 3, 2, 1 workers", wrong=f"{load.refused} refused" if load.refused else "")
 
 
+def new_arbiter() -> Outcome:
+    """SIGUSR2, and SIGTERM to the old arbiter"""
+    with serving() as server, Load(server.port).running() as load:
+        load.wait_for(200)
+        server.send(signal.SIGUSR2)
+        server.wait_for(r"Worker ready", 4)
+        load.wait_for(200)
+        server.send(signal.SIGTERM)
+        status = server.process.wait(20)
+        load.wait_for(200)
+        server.successor = int(server.wait_for(r"Listening at: .* \((\d+)\)", 2)[1])
+    wrong = f"exit status {status}, {load.refused} refused" if status or load.refused else ""
+    return of(load, "both serve, then the new one alone", wrong=wrong)
+
+
+def worn_out() -> Outcome:
+    """--max-requests 300"""
+    with serving("--max-requests", "300") as server, Load(server.port).running() as load:
+        server.wait_for(r"Worker ready", 8)
+        load.wait_for(200)
+    return of(load, "6 workers replaced", wrong=f"{load.refused} refused" if load.refused else "")
+
+
 def stop() -> Outcome:
     """SIGTERM"""
     with serving() as server, Load(server.port).running() as load:
@@ -312,6 +335,8 @@ def _answers(connections: list[Connection]) -> list[str]:
 FAULTS: tuple[Callable[[], Outcome], ...] = (
     reload,
     fewer_and_more_workers,
+    new_arbiter,
+    worn_out,
     stop,
     stop_a_worker,
     kill_a_worker,

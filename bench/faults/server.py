@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import resource
 import signal
@@ -18,11 +19,20 @@ PATIENCE_S = 20.0
 
 
 class Server:
-    """A running `demijohn serve`."""
+    """A running `demijohn serve`.
+
+    successor: process id of the arbiter that has taken over, if there is one.
+    """
+
+    successor: int | None = None
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
         self._log = log
+        self.port = 0
+
+    def wait_until_ready(self, workers: int) -> None:
+        self.wait_for(r"Worker ready", workers)
         self.port = int(self.wait_for(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
 
     @property
@@ -63,12 +73,14 @@ def serving(*flags: str, workers: int = 2, descriptors: int | None = None) -> It
             process = subprocess.Popen(
                 [*command, "faulty:application"], cwd=APPS, stdout=file, stderr=file, preexec_fn=limit
             )
+        server = Server(process, log)
         try:
-            server = Server(process, log)
-            server.wait_for(r"Worker ready", workers)
+            server.wait_until_ready(workers)
             yield server
         finally:
             process.terminate()
+            if server.successor is not None:
+                os.kill(server.successor, signal.SIGTERM)
             try:
                 process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
