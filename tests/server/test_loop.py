@@ -746,6 +746,19 @@ def test_a_peer_that_does_not_read_is_given_up(serve: Any, application: Applicat
     assert received < len(BIG)
 
 
+def test_a_peer_that_reads_less_than_the_rate_is_given_up(serve: Any, application: Application) -> None:
+    serving = serve(application, answer_timeout_s=0.5, min_body_rate=10**9)
+    client = serving.connect()
+    client.request("/big")
+    pause = threading.Event()  # never set
+    received = 0
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.sock.recv(30_000):
+            received += len(part)
+            pause.wait(0.02)
+    assert received < len(BIG)
+
+
 # -- the end -------------------------------------------------------------------------------------------------
 
 

@@ -1116,7 +1116,7 @@ class Engine:
         if not done:
             if answer.message.context is None:  # who sends the rest may have answered other requests in between
                 answer.message.context = contextvars.copy_context()
-            self._wait_for(client, _SENDING, WRITE, now + self._settings.answer_timeout_s)
+            self._await_reader(client, answer, now)
             return False
         member.answered += 1
         client.deadline = now + self._keep_alive_s
@@ -1125,6 +1125,13 @@ class Engine:
             self._report(answer.head, answer.message, answer.sent_bytes, now - answer.begun)
         return True
 
+    def _await_reader(self, client: _Client, answer: Answer, now: float) -> None:
+        """Wait for the peer to read. It has its time for each turn, and for all of them, unless it keeps up a rate."""
+        settings = self._settings
+        in_all_s = settings.answer_timeout_s + answer.taken_bytes / settings.min_body_rate - answer.waited_s
+        client.since = now
+        self._wait_for(client, _SENDING, WRITE, now + min(settings.answer_timeout_s, in_all_s))
+
     def _transmit(self, client: _Client, answer: Answer) -> bool:
         """Whether all of the answer went out. Raises OSError when the peer is gone, and Truncated."""
         file_bytes = 0
@@ -1132,6 +1139,7 @@ class Engine:
             try:
                 if client.unsent is not None:
                     sent = client.sock.send(client.unsent)
+                    answer.taken_bytes += sent
                     if sent < len(client.unsent):
                         client.unsent = client.unsent[sent:]
                         return False
@@ -1152,6 +1160,7 @@ class Engine:
         """Go on with an answer whose peer has read."""
         answer = client.answer
         assert answer is not None
+        answer.waited_s += monotonic() - client.since
         route = answer.route
         if answer.parts is not None and route.wall_s > _SLOW_S and not self._make_way(member, client, answer, route):
             return

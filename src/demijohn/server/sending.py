@@ -22,9 +22,24 @@ SENDFILE_BYTES = 1 << 20
 
 
 class Answer:
-    """An answer that could not be sent in one go."""
+    """An answer that could not be sent in one go.
 
-    __slots__ = ("begun", "file", "file_left", "file_offset", "head", "message", "parts", "route", "sent_bytes")
+    taken_bytes: how much the socket has taken; waited_s: how long that has waited for the peer to read.
+    """
+
+    __slots__ = (
+        "begun",
+        "file",
+        "file_left",
+        "file_offset",
+        "head",
+        "message",
+        "parts",
+        "route",
+        "sent_bytes",
+        "taken_bytes",
+        "waited_s",
+    )
 
     def __init__(self, head: RequestHead, message: ResponseMessage, route: Route, begun: float) -> None:
         self.head = head
@@ -35,6 +50,8 @@ class Answer:
         self.file: BinaryIO | None = None
         self.file_offset = self.file_left = 0
         self.sent_bytes = 0  # of content
+        self.taken_bytes = 0
+        self.waited_s = 0.0
 
 
 class Truncated(Exception):
@@ -97,5 +114,6 @@ def send_file(sock: socket.socket, answer: Answer) -> int:
         raise Truncated(f"the file ended {answer.file_left} bytes before its Content-Length")
     answer.file_offset += sent
     answer.file_left -= sent
+    answer.taken_bytes += sent
     answer.sent_bytes += sent
     return sent

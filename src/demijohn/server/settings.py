@@ -390,15 +390,16 @@ class Settings(HookSettings):
         240,
         "--min-body-rate",
         _whole(1),
-        "How much content earns a client one second more than --body-timeout. A faster upload may take as long as it "
-        "needs.",
+        "How much content earns a client one second more than --body-timeout, or --answer-timeout. A faster upload or "
+        "download may take as long as it needs.",
         unit="bytes",
     )
     answer_timeout_s: float = _setting(
         60.0,
         "--answer-timeout",
         _seconds(0.001),
-        "How long a client may leave an answer unread before its connection is closed.",
+        "How long a client may leave an answer unread before its connection is closed, at a time and in all, with what "
+        "--min-body-rate adds to it.",
         unit="s",
     )
 
