@@ -299,6 +299,18 @@ def test_series_and_single_values_go_both_ways() -> None:
     ]
 
 
+def test_classes_that_derive_from_a_frame_or_an_array_are_read_and_written_as_it_is() -> None:
+    class Sales(pd.DataFrame):  # type: ignore[name-defined,misc]
+        pass
+
+    class Vector(np.ndarray):  # type: ignore[name-defined,misc,type-arg]
+        pass
+
+    assert type(read(Sales, [{"a": 1}])) is Sales
+    assert type(read(Vector, [1, 2])) is Vector
+    assert said([read(Sales, {"a": [1]}), read(Vector, [1, 2])]) == [[{"a": 1}], [1, 2]]
+
+
 # -- pictures ---------------------------------------------------------------------------------------
 
 
@@ -400,6 +412,17 @@ def f(x: list[Decimal], y: object = None) -> list[object]:
 answer = app.test_client().post("/api", json={"jsonrpc": "2.0", "id": 1, "method": "f", "params": [["1"]]})
 assert answer.json["result"] == [["1"], [3], "1"], answer.json
 assert app.test_client().get("/api/browse/openrpc.json").status_code == 200
+class Ready:
+    def __init__(self, a: int) -> None:
+        self.a = a
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        raise AssertionError("nobody uses pydantic here")
+@jsonrpc.method("ready")
+def ready(x: Ready) -> Ready:
+    return x
+answer = app.test_client().post("/api", json={"jsonrpc": "2.0", "id": 1, "method": "ready", "params": [{"a": 1}]})
+assert answer.json["result"] == {"a": 1}, answer.json
 print(sorted(PACKAGES & set(sys.modules)))
 import numpy
 before = PACKAGES & set(sys.modules)

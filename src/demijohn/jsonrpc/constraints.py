@@ -133,7 +133,8 @@ def is_for_pydantic(hint: Hint, extras: t.Iterable[t.Any] = ()) -> bool:
     """Whether pydantic is to read the type: a class that it knows how to, or one with its constraints beside it."""
     # A model has both, one of its types the first, one of its dataclasses the second.
     known = hasattr(hint, "__get_pydantic_core_schema__") or hasattr(hint, "__pydantic_validator__")
-    return known or any(map(_is_pydantic, extras))
+    # A class may be ready for pydantic where nobody uses it.
+    return (known and "pydantic" in sys.modules) or any(map(_is_pydantic, extras))
 
 
 def has_constraints(hint: Hint) -> bool:

@@ -47,7 +47,7 @@ def reader(cls: type, arguments: tuple[t.Any, ...], of_result: bool) -> Hint:
 
     Raises TypeError for the other classes of pandas and Polars.
     """
-    module = sys.modules[cls.__module__.partition(".")[0]]
+    module = sys.modules["pandas" if _is_of_pandas(cls) else "polars"]
     if issubclass(cls, module.DataFrame):
         return frame(cls)
     if issubclass(cls, module.Series):

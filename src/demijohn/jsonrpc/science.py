@@ -24,20 +24,21 @@ _PACKAGES: dict[str, tuple[Read, Write]] = {
 
 
 def reader_of(cls: type) -> Read | None:
-    """Return what compiles a class of one of the packages to a type that reads it."""
-    package = _PACKAGES.get(cls.__module__.partition(".")[0])
+    """Return what compiles a class of one of the packages, or one that derives from it, to a type that reads it."""
+    package = _package_of(cls)
     return package and package[0]
 
 
 def writer_of(value: t.Any) -> Write | None:
     """Return what says `value` nearer to JSON, when its class is of one of the packages or derives from one."""
     cls: t.Any = type(value)
-    return _writer_of(cls)
+    package = _package_of(cls)
+    return package and package[1]
 
 
 @lru_cache(maxsize=256)
-def _writer_of(cls: t.Any) -> Write | None:
+def _package_of(cls: t.Any) -> tuple[Read, Write] | None:
     for base in cls.__mro__:
         if package := _PACKAGES.get(base.__module__.partition(".")[0]):
-            return package[1]
+            return package
     return None
