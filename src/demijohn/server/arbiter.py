@@ -236,6 +236,8 @@ class Arbiter:
             self._wanted = len(self._serving())
             log.error("There is no room for more than %d workers", _CAPACITY)
             return
+        if self._tls is not None:
+            self._tls.renew()  # the worker may be of a user who cannot read the files
         self._age += 1
         hooked = HookWorker(self._age, self._server, lambda: slot.requests)
         call("pre_fork", self._settings.pre_fork, self._server, hooked)
