@@ -59,3 +59,12 @@ async def created() -> tuple[str, int, dict[str, str]]:
 @jsonrpc.method(notification=False)
 async def answered() -> str:
     return "yes"
+
+
+def never(call: object) -> bool:
+    return False
+
+
+@jsonrpc.method(auth=never)
+async def secret() -> str:
+    return "treasure"

@@ -65,6 +65,7 @@ CONTENTS = {
     "wrong result": call("fail", how="result"),
     "wrong params": call("fail", how=1),
     "no such method": call("nope"),
+    "refused by its auth": call("secret"),
     "notification": call("created", None),
     "failing notification": call("fail", None, how="exception"),
     "notification that is refused": call("answered", None),

@@ -24,9 +24,10 @@ from .conf import global_settings, settings
 from .mcp import MCPView
 from .protocol import JSONRPCError
 from .registry import Method
-from .site import CONTENT_TYPE, INTERNAL_ERROR_STATUS, ErrorHandler, JSONRPCSite, Steps
+from .site import CONTENT_TYPE, INTERNAL_ERROR_STATUS, ErrorHandler, JSONRPCSite, Middleware, Steps
 
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Middleware)
 
 
 class JSONRPCView(MethodView):
@@ -105,6 +106,7 @@ class JSONRPCDecoratorMixin:
         notification: whether it may be called as a notification; where not, such a call is answered with an error.
         heavy: whether calls run on the executor, see `demijohn.heavy`.
         job: whether a call starts a job there: its result is the job's record, with the URL to ask for it.
+        auth: called with the `Call` before its params are looked at; what is false is answered as by `abort(403)`.
         Other options are kept in the function's `jsonrpc_options` and mean nothing here.
 
         Raises ValueError for what is no function, TypeError for a type hint that no JSON value can become.
@@ -125,6 +127,15 @@ class JSONRPCDecoratorMixin:
         method = site.register(name or view_func.__name__, called, **options)
         _describe(view_func, method, annotation, options)
         return view_func
+
+    def middleware(self, middleware: M) -> M:
+        """Let the decorated generator run around every call: up to its `yield` before, and from there on afterwards.
+
+        It is called with the `Call` (`method`, `params`, `id`), before the params are looked at. What it raises before
+        the `yield` is the answer, and the method is not called; what the method raises is raised at the `yield`.
+        """
+        self.get_jsonrpc_site().middlewares.append(middleware)
+        return middleware
 
     def register_error_handler(self, exception: type[Exception], fn: ErrorHandler) -> None:
         """Have `fn` called with exceptions of that class, or a subclass, that methods raise.

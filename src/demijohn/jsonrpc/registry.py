@@ -15,7 +15,7 @@ from .encoding import Unserializable, encode
 from .explain import explain
 from .hints import checkable, describable, readable, shaping
 from .parameters import MissingHint, Parameters, hints_of
-from .protocol import InvalidParamsError
+from .protocol import Call, InvalidParamsError
 from .types.params import BaseAnnotatedMetadata
 from .types.types import AnnotatedMetadataTypeError, type_metadata_checker
 
@@ -33,6 +33,7 @@ class Method:
     function: called with the arguments that `bind` gives.
     validate: whether hints are held to; without, arguments are only counted and named.
     notification: whether it may be called without an answer.
+    auth: says of each call whether it may be made; None lets all be.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Method:
         self.notification = notification
         # How it is shown to language models, from the option `mcp`: a Tool, True, or nothing.
         self.tool: Any = None
+        self.auth: Callable[[Call], Any] | None = None
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         # Through functools.wraps to the function that was decorated: that one's parameters are what a client knows.
         self.signature = inspect.signature(function)

@@ -7,12 +7,13 @@ import sys
 import traceback
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import Forbidden, HTTPException
 
 from ..globals import _cv_app, _cv_request, current_app, request
 from ..json.provider import DefaultJSONProvider
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..app import Flask
 
 ErrorHandler = Callable[[Any], Any]
+Middleware = Callable[[Call], Iterator[None]]
 
 # What a site answers: the Response object or objects, None for silence; the HTTP status; header fields.
 Answer = tuple[dict[str, Any] | list[Any] | None, int, HeadersValue]
@@ -73,6 +75,7 @@ class JSONRPCSite:
         self.uuid = uuid4()
         self.methods = Registry()
         self.error_handlers: dict[type[Exception], ErrorHandler] = {}
+        self.middlewares: list[Middleware] = []
         self.logger = logging.getLogger("flask_jsonrpc")
         self._apps: list[weakref.ref[Flask]] = []  # weak: tests make many applications
         self._starts_jobs = False
@@ -122,6 +125,7 @@ class JSONRPCSite:
         options = {"validate": True, "notification": True} | options
         method = Method(name, view_func, options["validate"], options["notification"])
         method.tool = options.get("mcp")
+        method.auth = options.get("auth")
         self.methods.add(method)
         return method
 
@@ -181,9 +185,25 @@ class JSONRPCSite:
             raise MethodNotFoundError(data={"message": f"Method not found: {call.method}"})
         if call.id is ABSENT and not method.notification:
             raise NotificationRefused(call.method)
+        if self.middlewares or method.auth is not None:
+            with self._around(call, method):
+                return self._run(call, method)
+        return self._run(call, method)
+
+    def _run(self, call: Call, method: Method) -> Answer:
         arguments, named = method.bind(call.params)
         function = current_app.ensure_sync(method.function) if method.is_async else method.function
         return self._answer(call, method, function(*arguments, **named))
+
+    @contextmanager
+    def _around(self, call: Call, method: Method) -> Iterator[None]:
+        """What runs before and after a call: the middlewares, the first outermost, and in them the method's `auth`."""
+        with ExitStack() as stack:
+            for middleware in self.middlewares:
+                stack.enter_context(contextmanager(middleware)(call))
+            if method.auth is not None and not current_app.ensure_sync(method.auth)(call):
+                raise Forbidden
+            yield
 
     def _answer(self, call: Call, method: Method, result: Any) -> Answer:
         """Answer with what the method returned."""
@@ -234,8 +254,15 @@ class JSONRPCSite:
         try:
             if call.id is ABSENT and not method.notification:
                 raise NotificationRefused(call.method)
-            arguments, named = method.bind(call.params)
-            return self._answer(call, method, (yield method.function(*arguments, **named)))
+            if not self.middlewares and method.auth is None:
+                arguments, named = method.bind(call.params)
+                return self._answer(call, method, (yield method.function(*arguments, **named)))
+            yield None
+            with self._around(call, method):
+                arguments, named = method.bind(call.params)
+                result = yield method.function(*arguments, **named)
+                yield None
+                return self._answer(call, method, result)
         except Exception as error:
             yield None
             return self.handle_exception(call, error)

@@ -74,7 +74,9 @@ class JSONRPCSite(site.JSONRPCSite):
     def register(self, name: str, view_func: Callable[..., Any], **options: Any) -> None:  # type: ignore[override]
         self._view_funcs[name] = view_func
         # For the page and its OpenRPC document; calls go by the function's own attributes.
-        self.methods.add(_described(name, view_func), reserved=True)
+        method = _described(name, view_func)
+        method.auth = getattr(view_func, "jsonrpc_options", {}).get("auth")
+        self.methods.add(method, reserved=True)
 
     def register_reserved(self, name: str, view_func: Callable[..., Any]) -> None:
         self.register(name, view_func)
@@ -98,12 +100,13 @@ class JSONRPCSite(site.JSONRPCSite):
             raise InvalidRequestError(data={"message": f"Invalid JSON: {member!r}"}) from None
 
     def dispatch(self, call: Call) -> Answer:
-        view_func = self._view_funcs.get(call.method)
-        if view_func is None:
+        view_func, method = self._view_funcs.get(call.method), self.methods.get(call.method)
+        if view_func is None or method is None:
             raise MethodNotFoundError(data={"message": f"Method not found: {call.method}"})
         if call.id is ABSENT and not getattr(view_func, "jsonrpc_notification", True):
             raise NotificationRefused(call.method)
-        result, status, headers = self.make_response(self.handle_view_func(view_func, call.params), view_func)
+        with self._around(call, method):
+            result, status, headers = self.make_response(self.handle_view_func(view_func, call.params), view_func)
         if call.id is ABSENT:
             return None, 204, headers
         return protocol.response(call.id, result), status, headers  # type: ignore[arg-type]
