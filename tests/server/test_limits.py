@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import signal
+import threading
 from typing import Any
 
 import pytest
@@ -174,3 +175,33 @@ def test_requests_that_time_out_are_counted(serve, gate) -> None:
     text: Any = server.get("/metrics").text
     assert "demijohn_requests_timed_out_total 1" in text
     assert 'demijohn_request_duration_seconds_count{method="GET",status="5xx"} 1' in text
+
+
+# -- of an ASGI application -------------------------------------------------------------------------
+
+
+def test_a_request_of_an_asgi_application_that_takes_too_long_is_cancelled(serve, gate) -> None:
+    flags = ("--request-timeout-for", "/wait=0.3", "--access-logfile", "-")
+    server = serve("asgi_plain:application", "-w", "1", *flags)
+    server.wait_until_ready()
+    answer = server.get(f"/wait?{gate.path}")
+    assert (answer.status, answer.text) == (504, "The server could not answer the request in time.\n")
+    gate.wait_for_view()
+    server.wait_for(r"Request timed out: GET /wait has been awaiting for 0\.\d s, its limit is 0\.3 s")
+    server.wait_for(r'File ".*/asgi_plain\.py", line \d+, in wait$')
+    server.wait_for(r'"GET /wait.* 504 ')
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "CancelledError" not in server.log
+
+
+def test_content_that_arrives_slowly_is_not_counted_against_the_application(serve) -> None:
+    server = serve("asgi_plain:application", "-w", "1", "--request-timeout", "0.5")
+    server.wait_until_ready()
+    with server.connect() as sock:
+        sock.sendall(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nConnection: close\r\n\r\nabc")
+        assert server.get("/").status == 200
+        threading.Event().wait(1.2)  # longer than the limit: that is what is tried
+        sock.sendall(b"def")
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")

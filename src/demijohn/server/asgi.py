@@ -200,12 +200,13 @@ class HTTPExchange:
         "_refusal",
         "_settings",
         "begun",
+        "complete_at",
         "head",
     )
 
     def __init__(self, gateway: ASGIGateway, channel: Channel, head: RequestHead, settings: Settings) -> None:
         self.head = head
-        self.begun = monotonic()
+        self.begun = self.complete_at = monotonic()  # the latter when its content has arrived
         self._gateway = gateway
         self._channel = channel
         self._settings = settings
@@ -287,6 +288,7 @@ class HTTPExchange:
             event = http.events.popleft()
             if event is self.head:
                 self._is_complete = True
+                self.complete_at = monotonic()
             else:
                 assert isinstance(event, ProtocolError)
                 self._refuse_content(event)
@@ -319,6 +321,15 @@ class HTTPExchange:
         log.info("Refused the content of %s: %s", self.head, error)
         self._refusal = error
         self._disconnect()
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the request is complete and its answer has not begun."""
+        return self._is_complete and self._message is None and self._refusal is None and not self._is_disconnected
+
+    def time_out(self, error: ProtocolError) -> None:
+        """Let `error` be the answer, once the application has been cancelled."""
+        self._refusal = error
 
     def drain(self) -> None:
         """Requests in flight are answered."""
@@ -418,7 +429,8 @@ class HTTPExchange:
 
     def ended(self, error: BaseException | None) -> None:
         is_cut_short = not self._is_answered and not self._channel.is_lost
-        if error is not None and not (isinstance(error, Disconnected) and self._channel.is_lost):
+        is_cancelled = self._refusal is not None and isinstance(error, asyncio.CancelledError)
+        if error is not None and not is_cancelled and not (isinstance(error, Disconnected) and self._channel.is_lost):
             log_failure(self.head, error)
         elif is_cut_short and not self._refusal:
             log.error("The application returned before its answer to %s was complete", self.head)

@@ -14,7 +14,7 @@ import socket
 from time import monotonic
 from typing import Any
 
-from ..message import Origin, RequestHead, ResponseMessage
+from ..message import Origin, ProtocolError, RequestHead, ResponseMessage
 from ..typing import Gateway, Route
 from .activity import Activity, Task
 from .asgi import ASGIGateway, Exchange, HTTPExchange, Waiting
@@ -24,7 +24,7 @@ from .http1 import Connection
 from .leadership import Member
 from .lifespan import Lifespan, StartupFailed
 from .loading import LoadError
-from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, Engine, _Client
+from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, OVER_LIMIT, Engine, _Client
 from .poller import READ, WRITE, EpollPoller
 from .sending import Answer
 from .settings import Settings
@@ -110,6 +110,26 @@ class ASGIEngine(Engine):
         exchanges = [channel.exchange for channel in list(self._running.values())]
         activity.tasks.extend(Task(exchange.head, exchange.begun, None) for exchange in exchanges)
         return activity
+
+    def _end_overdue(self, now: float) -> None:
+        super()._end_overdue(now)
+        for task, channel in list(self._running.items()):
+            exchange = channel.exchange
+            if isinstance(exchange, HTTPExchange) and exchange.owes_answer:
+                limit_s = self._limits.limit_s(exchange.head, None)
+                over_at = max(exchange.complete_at, self._awake_since) + limit_s
+                if over_at > now:
+                    self._look_at_limits_at = min(self._look_at_limits_at, over_at)
+                else:
+                    self._asyncio.call_soon_threadsafe(self._time_out, task, exchange, limit_s)
+
+    def _time_out(self, task: asyncio.Task[None], exchange: HTTPExchange, limit_s: float) -> None:
+        """Cancel an application that has not begun its answer in time."""
+        if task.done() or not exchange.owes_answer:
+            return
+        self._log_awaiting(exchange.head, exchange.complete_at, limit_s, task.get_coro())
+        exchange.time_out(ProtocolError(504, OVER_LIMIT))
+        task.cancel()
 
     def _give_up(self) -> None:
         now = monotonic()

@@ -91,7 +91,7 @@ _PAUSE_S = 3.0
 # After a fault that may come again at once, so that the log is not all there is.
 _FAULT_PAUSE_S = 0.1
 
-_OVER_LIMIT = "The server could not answer the request in time."
+OVER_LIMIT = "The server could not answer the request in time."
 
 OnRequest = Callable[[RequestHead, ResponseMessage, int, float, bool], object]
 """Called with each request, its answer, the bytes of content sent, the seconds it took, and whether all went out."""
@@ -367,7 +367,7 @@ class Engine:
             if over_at > now:
                 look_again_at = min(look_again_at, over_at)
             elif not waiting.is_late:
-                self._cancel(waiting, now, limit_s)
+                self._cancel(waiting, limit_s)
         self._look_at_limits_at = look_again_at
 
     def _end_stuck(self, member: Member, since: float, head: RequestHead, limit_s: float) -> None:
@@ -389,7 +389,7 @@ class Engine:
         )
         if self._slot is not None:
             self._slot.timed_out()
-        error = ProtocolError(504, _OVER_LIMIT)
+        error = ProtocolError(504, OVER_LIMIT)
         if self._on_request is not None:
             message = plain_answer(error.status, error.detail)
             self._report(head, message, message.content_length or 0, wall_s)
@@ -399,24 +399,27 @@ class Engine:
             log.error("As many threads are lost to such requests as there are for views, so the worker is replaced")
             self._on_worn()
 
-    def _cancel(self, waiting: _Waiting, now: float, limit_s: float) -> None:
+    def _cancel(self, waiting: _Waiting, limit_s: float) -> None:
         """End a request that awaits for too long. `_advance` gives the answer to what the coroutine makes of it."""
         suspended = waiting.answer
         coroutine = suspended.coroutine if isinstance(suspended, Suspended) else None
         if coroutine is None:
             return  # it is about to be gone on with
         waiting.is_late = True
+        self._log_awaiting(waiting.head, waiting.begun, limit_s, coroutine)
+        self._loop.cancel(coroutine)
+
+    def _log_awaiting(self, head: RequestHead, since: float, limit_s: float, coroutine: Any) -> None:
         log.error(
             "Request timed out: %s %s has been awaiting for %.1f s, its limit is %g s. It is cancelled in\n%s",
-            waiting.head.method,
-            waiting.head.target.partition(b"?")[0].decode("latin-1"),
-            now - waiting.begun,
+            head.method,
+            head.target.partition(b"?")[0].decode("latin-1"),
+            monotonic() - since,
             limit_s,
             place_of(coroutine),
         )
         if self._slot is not None:
             self._slot.timed_out()
-        self._loop.cancel(coroutine)
 
     def _drops(self, member: Member, head: RequestHead, message: ResponseMessage | Suspended) -> bool:
         """Whether a thread comes out of its view too late; then what it brings is dropped."""
@@ -1213,7 +1216,7 @@ def _advance(
 
 
 def _late_answer() -> ResponseMessage:
-    return plain_answer(504, _OVER_LIMIT)
+    return plain_answer(504, OVER_LIMIT)
 
 
 def _peer(client: _Client) -> str:
