@@ -8,6 +8,7 @@ _FLASK = "flask==3.1.3"
 _PINNED = Environment("flask.txt")
 _NEWEST = Environment("flask.txt", werkzeug="3.1.9")
 _EXTENSIONS = Environment("extensions.txt")
+_MORE = Environment("more.txt")
 
 FLASK = [
     Suite("Flask", _FLASK, _PINNED, passed=490, without=("src/flask",)),
@@ -72,6 +73,48 @@ EXTENSIONS = [
     Suite("Flask-Smorest", "flask-smorest==0.47.0", _EXTENSIONS, passed=554),
     Suite("Frozen-Flask", "frozen-flask==1.0.2", _EXTENSIONS, passed=193),
     Suite("OpenTelemetry", "opentelemetry-instrumentation-flask==0.66b1", _EXTENSIONS, passed=60),
+    Suite("Sentry", "sentry-sdk==2.75.0", _MORE, passed=136, run=pytest("tests/integrations/flask", "--no-cov")),
+    Suite("httpbin", "httpbin==0.10.4", _MORE, passed=70),
+    Suite(
+        "APIFlask",
+        "apiflask==3.1.2",
+        _MORE,
+        passed=406,
+        run=pytest("tests", "--no-cov"),
+        fail_anyway={
+            "tests.test_openapi_headers.test_spec_with_dict_headers": "marshmallow 4 has made Number abstract"
+        },
+    ),
+    Suite("Flask-OpenAPI3", "flask-openapi3==4.3.2", _MORE, passed=118),
+    Suite(
+        "Flask-Dance",
+        "flask-dance==7.1.0",
+        _MORE,
+        passed=201,
+        fail_anyway={"tests.contrib.test_gitlab.test_no_verify_api_call": "depends on the certificates of the system"},
+    ),
+    Suite(
+        "Flask-SocketIO",
+        "flask-socketio==5.7.0",
+        _MORE,
+        passed=42,
+        run=pytest("test_socketio.py"),
+        fail_anyway={"test_socketio.TestSocketIO.test_background_task": "does not wait for the thread that it starts"},
+    ),
+    Suite(
+        "Flask-Multipass",
+        "flask-multipass==0.11.2",
+        _MORE,
+        passed=137,
+        run=pytest(
+            "tests",
+            "--no-cov",
+            "--ignore=tests/providers/ldap",  # which needs a library in C
+        ),
+    ),
+    Suite("Flask-Reuploaded", "flask-reuploaded==1.6.0", _MORE, passed=58),
+    Suite("Flask-Compress", "flask-compress==1.25", _MORE, passed=56),
+    Suite("Flask-Migrate", "flask-migrate==4.1.0", _MORE, passed=7),
 ]
 
 _JSONRPC = "flask-jsonrpc==4.0.0"
