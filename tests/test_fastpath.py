@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -37,8 +38,10 @@ from demijohn import (
 )
 from demijohn.environ import environ_of
 from demijohn.globals import _cv_app, app_ctx
+from demijohn.jsonrpc import JSONRPC
 from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended
 from demijohn.server.eventloop import EventLoop
+from demijohn.views import MethodView, View
 
 Answer = tuple[str, list[tuple[str, str]], bytes]
 
@@ -442,6 +445,103 @@ def test_plain_functions_run_off_the_loop_whatever_comes_before_them(loop: Event
     assert "demijohn-async" not in threads.values()
 
 
+class Awaiting(MethodView):
+    async def get(self) -> str:
+        return f"get by {request.method}"
+
+    def post(self) -> str:
+        return "post"
+
+
+def with_view(cls: type[View], decorate: Callable[[Any], Any] = lambda view: view) -> Flask:
+    app = hello()
+    app.add_url_rule("/class", view_func=decorate(cls.as_view("class")))
+    return app
+
+
+def ask(app: Flask, loop: EventLoop, method: str = "GET") -> tuple[bytes, bytes]:
+    """Return the content that both ways answer with."""
+    short = short_way(app, head("/class", method), loop)
+    assert short is not None
+    return short[2], long_way(app, head("/class", method))[2]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_methods_of_a_view_answer_alike_both_ways(loop: EventLoop, shared: bool) -> None:
+    app = with_view(type("Chosen", (Awaiting,), {"init_every_request": not shared}))
+    for _ in range(2):
+        assert ask(app, loop) == (b"get by GET",) * 2
+        assert short_way(app, head("/class", "HEAD"), loop)[2] == b"get by HEAD"  # type: ignore[index]
+        assert ask(app, loop, "POST") == (b"post",) * 2
+
+
+def test_what_replaces_the_dispatching_of_a_view_is_called(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dispatch(self: View, **arguments: Any) -> str:
+        return "replaced"
+
+    app = with_view(Awaiting)
+    assert ask(app, loop)[0] == b"get by GET"
+    with monkeypatch.context() as patches:
+        patches.setattr(MethodView, "dispatch_request", dispatch)
+        assert ask(app, loop) == (b"replaced",) * 2
+    with monkeypatch.context() as patches:
+        patches.setattr(MethodView, "dispatch_request", Proxy(MethodView.dispatch_request, calls := []))
+        assert ask(app, loop) == (b"get by GET",) * 2
+        assert len(calls) == 2
+    app.view_functions["class"].view_class = type("Other", (Awaiting,), {"dispatch_request": dispatch})  # type: ignore[attr-defined]
+    assert ask(app, loop) == (b"replaced",) * 2
+
+
+def test_decorators_of_a_view_are_called(loop: EventLoop) -> None:
+    def decorate(view: Any) -> Any:
+        @wraps(view)
+        def decorated(**arguments: Any) -> str:
+            return f"decorated {app.ensure_sync(view)(**arguments)}"
+
+        return decorated
+
+    app = with_view(Awaiting, decorate)
+    assert ask(app, loop) == (b"decorated get by GET",) * 2
+    app = with_view(type("Decorated", (Awaiting,), {"decorators": [decorate]}))
+    assert ask(app, loop) == (b"decorated get by GET",) * 2
+
+
+def test_a_decorator_around_json_rpc_is_called(loop: EventLoop) -> None:
+    app = Flask("rpc")
+    jsonrpc = JSONRPC(app, "/api")
+
+    @jsonrpc.method("hello")
+    async def say_hello() -> str:
+        return "hello"
+
+    endpoint = next(rule.endpoint for rule in app.url_map.iter_rules() if rule.rule == "/api")
+    call = b'{"jsonrpc": "2.0", "method": "hello", "id": 1}'
+    told = {"content_type": "application/json"}
+    assert b'"hello"' in short_way(app, head("/api", "POST", call, **told), loop)[2]  # type: ignore[index]
+
+    view = app.view_functions[endpoint]
+    app.view_functions[endpoint] = wraps(view)(lambda **arguments: ("keep out", 401))
+    for _ in range(2):
+        assert short_way(app, head("/api", "POST", call, **told), loop)[2] == b"keep out"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("where", ["class", "instance"])
+def test_replaced_handling_of_errors_is_called_for_coroutine_functions_too(
+    loop: EventLoop, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = hello()
+    app.view_functions["hello"] = as_coroutine_function(lambda: abort(404))
+    app.register_error_handler(404, as_coroutine_function(lambda error: f"handled {error.code}"))
+    for _ in range(2):
+        assert short_way(app, head(), loop)[2] == b"handled 404"  # type: ignore[index]
+    if where == "class":
+        monkeypatch.setattr(Flask, "handle_http_exception", lambda app, error: "replaced")
+    else:
+        app.handle_user_exception = lambda error: "replaced"  # type: ignore[method-assign]
+    assert short_way(app, head(), loop)[2] == b"replaced"  # type: ignore[index]
+    assert long_way(app, head())[2] == b"replaced"
+
+
 def test_a_replaced_async_to_sync_is_called(loop: EventLoop) -> None:
     app = hello()
     app.view_functions["hello"] = as_coroutine_function(lambda: "x")
@@ -535,6 +635,9 @@ class Proxy:
 
     def __get__(self, instance: Any, owner: Any) -> Proxy:
         return self if instance is None else Proxy(self.__wrapped__, self._calls, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._calls.append(self.__wrapped__)

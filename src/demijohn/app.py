@@ -28,7 +28,7 @@ from werkzeug.wsgi import get_host
 from . import typing as ft
 from .config import Config, ConfigAttribute
 from .ctx import AppContext, RequestContext, _AppCtxGlobals, _unset
-from .fastpath import STAGES, FastPath, stages_of
+from .fastpath import STAGES, FastPath, handling_of, stages_of
 from .globals import _cv_app, _cv_request, g, request, request_ctx, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv
 from .json.provider import DefaultJSONProvider, JSONProvider
@@ -903,8 +903,7 @@ class Flask(Scaffold):
 
     def handle_user_exception(self, e: Exception) -> HTTPException | ft.ResponseReturnValue:
         """Answer an exception raised by a hook or view, by its handler; one without handler is raised again."""
-        if isinstance(e, BadRequestKeyError) and (self.debug or self.config["TRAP_BAD_REQUEST_ERRORS"]):
-            e.show_exception = True
+        self._show_missing_key(e)
         if isinstance(e, HTTPException) and not self.trap_http_exception(e):
             return self.handle_http_exception(e)
         handler = self._find_error_handler(e, request.blueprints)
@@ -921,6 +920,18 @@ class Flask(Scaffold):
         if handler is None:
             return e
         return cast(ft.ResponseReturnValue, self.ensure_sync(handler)(e))
+
+    def _handler_of(self, e: Exception) -> Callable[..., Any] | None:
+        """Return the handler that `handle_user_exception` calls for an exception; None when it calls none."""
+        self._show_missing_key(e)
+        is_answer = isinstance(e, HTTPException) and not self.trap_http_exception(e)
+        if is_answer and (e.code is None or isinstance(e, RoutingException)):  # type: ignore[attr-defined]
+            return None
+        return self._find_error_handler(e, request.blueprints)
+
+    def _show_missing_key(self, e: Exception) -> None:
+        if isinstance(e, BadRequestKeyError) and (self.debug or self.config["TRAP_BAD_REQUEST_ERRORS"]):
+            e.show_exception = True
 
     def handle_exception(self, e: Exception) -> Response:
         """Answer 500 for an exception that nothing handled: log it, and ask the handler of 500.
@@ -989,7 +1000,7 @@ class Flask(Scaffold):
 
     @cached_property
     def _fast_path(self) -> FastPath:
-        return FastPath(self, _STOCK_STAGES)
+        return FastPath(self, _STOCK_STAGES, _STOCK_HANDLING)
 
     @property
     def native_match(self) -> Callable[[RequestHead], ft.Route | None]:
@@ -1009,6 +1020,7 @@ class Flask(Scaffold):
 
 # As they are before anybody can have replaced one.
 _STOCK_STAGES = stages_of(Flask)
+_STOCK_HANDLING = handling_of(Flask)
 
 
 # `flask.sansio.app.App`, which extensions annotate with: Flask's application without its I/O. Here it is one class.

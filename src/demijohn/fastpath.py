@@ -36,6 +36,7 @@ from .wrappers import Request, Response
 if TYPE_CHECKING:
     from .app import Flask
     from .message import RequestHead
+    from .views import Inside
 
 T = TypeVar("T")
 
@@ -63,7 +64,10 @@ STAGES = frozenset(_STAGES_IN_ORDER)
 # To be compared by identity, `all(map(is_, ...))`: tracing agents replace methods by wrappers that equal what they
 # wrap (wrapt's ObjectProxy). bench/request_path.py: 0.6 us for all; a type keeps no version that one could ask for.
 stages_of = attrgetter(*_STAGES_IN_ORDER)
-# The same for a Response: how it is made, and what it does on its way to the wire.
+# The same for how errors are handled, which is done here only when it has to be awaited.
+HANDLING = frozenset({"handle_user_exception", "handle_http_exception"})
+handling_of = attrgetter(*sorted(HANDLING))
+# And for a Response: how it is made, and what it does on its way to the wire.
 _sending_of = attrgetter("__call__", "get_wsgi_response", "get_wsgi_headers", "get_app_iter")
 _making_and_sending_of = attrgetter(
     "__init__",
@@ -89,21 +93,36 @@ _StepsTo = Generator[Coroutine[Any, Any, Any] | None, Any, T]
 
 
 def _outcome_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> _StepsTo[Any]:
-    """Call a function of the user's, which may be `async def`, or a view that says itself what it waits for."""
-    if (in_steps := getattr(function, "in_steps", None)) is not None:
-        return (yield from in_steps(*args, **kwargs))
+    """Call a function of the user's, which may be `async def`, or a view that has such inside."""
     if iscoroutinefunction(function):
         return (yield function(*args, **kwargs))
+    inside = _inside(function)
+    if inside is not None:
+        return (yield from inside.in_steps(**kwargs))
     yield None
+    if iscoroutinefunction(function):
+        return (yield function(*args, **kwargs))
     return function(*args, **kwargs)
+
+
+def _inside(function: Any) -> Inside | None:
+    """Return what is inside a view that is not `async def` itself; None for any other function."""
+    inside: Inside | None = getattr(function, "_inside", None)
+    return inside if inside is not None and inside.view is function else None
+
+
+def _may_await(function: Any) -> bool:
+    inside = _inside(function)
+    return iscoroutinefunction(function) or (inside is not None and inside.may_await())
 
 
 class FastPath:
     """One application's. `match`, `refuses` and `handle` are typing.NativeApplication's."""
 
-    def __init__(self, app: Flask, stock_stages: tuple[Any, ...]) -> None:
+    def __init__(self, app: Flask, stock_stages: tuple[Any, ...], stock_handling: tuple[Any, ...]) -> None:
         self.app = app
         self._stock_stages = stock_stages
+        self._stock_handling = stock_handling
         self._text_lines: dict[str | None, bytes] = {}
         self._encoded_lines: dict[tuple[str, str], bytes] = {}
 
@@ -282,7 +301,7 @@ class FastPath:
                 rv = yield from _outcome_of(view, **head.arguments or {})
         except Exception as e:
             yield None
-            rv = app.handle_user_exception(e)
+            rv = yield from self._handle_in_steps(e)
         if self._is_final(ctx, route):
             message = self._plain_message(rv, head)
             if message is not None:
@@ -295,9 +314,7 @@ class FastPath:
         app = self.app
         names = (*route.blueprints, None)
         hooks = (*chain(app.before_request_funcs, names), *chain(app.after_request_funcs, names))
-        view = app.view_functions.get(route.endpoint)
-        awaits = getattr(view, "awaits", None)
-        return any(map(iscoroutinefunction, (view, *hooks))) or (awaits is not None and awaits())
+        return any(map(_may_await, (app.view_functions.get(route.endpoint), *hooks)))
 
     def _preprocess_in_steps(self, ctx: RequestContext) -> _StepsTo[Any]:
         """Do what `Flask.preprocess_request` does."""
@@ -311,6 +328,16 @@ class FastPath:
             if rv is not None:
                 return rv
         return None
+
+    def _handle_in_steps(self, e: Exception) -> _StepsTo[Any]:
+        """Do what `Flask.handle_user_exception` does."""
+        app = self.app
+        handler = None
+        if all(map(is_, handling_of(type(app)), self._stock_handling)) and HANDLING.isdisjoint(vars(app)):
+            handler = app._handler_of(e)
+        if iscoroutinefunction(handler):
+            return (yield handler(e))
+        return app.handle_user_exception(e)
 
     def _finalize_in_steps(self, ctx: RequestContext, rv: Any) -> _StepsTo[Response]:
         """Do what `Flask.finalize_request` does."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine, Generator
+from inspect import iscoroutinefunction
 from typing import Any, ClassVar, TypeVar
 
 from . import typing as ft
@@ -11,6 +12,9 @@ from .globals import current_app, request
 F = TypeVar("F", bound=Callable[..., Any])
 
 http_method_funcs = frozenset({"get", "post", "head", "options", "delete", "put", "trace", "patch"})
+
+
+_Steps = Generator[Coroutine[Any, Any, Any] | None, Any, Any]
 
 
 class View:
@@ -44,12 +48,19 @@ class View:
                 instance = view.view_class(*class_args, **class_kwargs)  # type: ignore[attr-defined]
                 return current_app.ensure_sync(instance.dispatch_request)(**kwargs)  # type: ignore[no-any-return]
 
+            def make() -> View:
+                return view.view_class(*class_args, **class_kwargs)  # type: ignore[attr-defined, no-any-return]
+
         else:
             shared = cls(*class_args, **class_kwargs)
 
             def view(**kwargs: Any) -> ft.ResponseReturnValue:
                 return current_app.ensure_sync(shared.dispatch_request)(**kwargs)  # type: ignore[no-any-return]
 
+            def make() -> View:
+                return shared
+
+        view._inside = _inside_of_class(view, make)  # type: ignore[attr-defined]
         _dress(view, cls, name)
         decorated: Callable[..., Any] = view
         for decorator in cls.decorators:
@@ -86,8 +97,54 @@ class MethodView(View):
 
     def dispatch_request(self, **kwargs: Any) -> ft.ResponseReturnValue:
         """Call the method that is named as the request's."""
-        handler = getattr(self, request.method.lower(), None)
-        if handler is None and request.method == "HEAD":
-            handler = getattr(self, "get", None)
-        assert handler is not None, f"Unimplemented method {request.method!r}"
-        return current_app.ensure_sync(handler)(**kwargs)  # type: ignore[no-any-return]
+        return current_app.ensure_sync(_method_of(self))(**kwargs)  # type: ignore[no-any-return]
+
+
+def _method_of(instance: MethodView) -> Callable[..., Any]:
+    handler = getattr(instance, request.method.lower(), None)
+    if handler is None and request.method == "HEAD":
+        handler = getattr(instance, "get", None)
+    assert handler is not None, f"Unimplemented method {request.method!r}"
+    return handler  # type: ignore[no-any-return]
+
+
+_STOCK_DISPATCH = MethodView.dispatch_request
+
+
+class Inside:
+    """How to answer in steps (message.Steps) for a view that is not `async def` itself. Kept as `view._inside`.
+
+    view: the very function, since a decorator that makes one like it (`functools.wraps`) hands this on with the other
+        attributes, and must not be passed by.
+    in_steps: takes the variables of the URL. may_await: whether there is anything `async def` in it.
+    """
+
+    __slots__ = ("in_steps", "may_await", "view")
+
+    def __init__(
+        self, view: Callable[..., Any], in_steps: Callable[..., _Steps], may_await: Callable[[], bool]
+    ) -> None:
+        self.view = view
+        self.in_steps = in_steps
+        self.may_await = may_await
+
+
+def _inside_of_class(view: Callable[..., Any], make: Callable[[], View]) -> Inside:
+    """What is inside a function of `as_view`. make: returns the instance that answers a request."""
+
+    def in_steps(**kwargs: Any) -> _Steps:
+        yield None
+        instance = make()
+        handler: Callable[..., Any] = instance.dispatch_request
+        if type(instance).dispatch_request is _STOCK_DISPATCH and "dispatch_request" not in vars(instance):
+            handler = _method_of(instance)  # type: ignore[arg-type]  # only a MethodView has it
+        if iscoroutinefunction(handler):
+            return (yield handler(**kwargs))
+        return handler(**kwargs)
+
+    def may_await() -> bool:
+        cls = view.view_class  # type: ignore[attr-defined]
+        names = ("dispatch_request", *(name.lower() for name in cls.methods or ()))
+        return any(iscoroutinefunction(getattr(cls, name, None)) for name in names)
+
+    return Inside(view, in_steps, may_await)

@@ -172,6 +172,55 @@ class AsMethods(MethodView):
 app.add_url_rule("/methods", view_func=AsMethods.as_view("methods"))
 
 
+async def let_through() -> str:
+    async with at_gate(request.args["path"]):
+        return f"let through {request.args['n']}"
+
+
+class AtGate(MethodView):
+    def __init__(self) -> None:
+        self.made_for = request.args["n"]
+
+    async def get(self, door: str) -> str:
+        text = await let_through()
+        assert self.made_for == request.args["n"]
+        return f"{text} by the {door} door"
+
+
+class DispatchingAtGate(AtGate):
+    async def dispatch_request(self, **arguments: str) -> str:  # type: ignore[override]
+        return await self.get(**arguments)
+
+
+class SharedAtGate(AtGate):
+    init_every_request = False
+
+    def __init__(self) -> None:
+        pass
+
+    async def get(self, door: str) -> str:
+        return f"{await let_through()} by the {door} door"
+
+
+app.add_url_rule("/gate/class/<door>", view_func=AtGate.as_view("class"))
+app.add_url_rule("/gate/dispatching/<door>", view_func=DispatchingAtGate.as_view("dispatching"))
+app.add_url_rule("/gate/shared/<door>", view_func=SharedAtGate.as_view("shared"))
+
+
+class Closed(Exception):
+    pass
+
+
+@app.route("/gate/handled/<door>")
+async def raise_at_gate(door: str) -> str:
+    raise Closed(door)
+
+
+@app.errorhandler(Closed)
+async def open_gate(error: Closed) -> str:
+    return f"{await let_through()} by the {error} door"
+
+
 @app.teardown_request
 async def note_the_end(error: BaseException | None) -> None:
     if "note" in request.args:

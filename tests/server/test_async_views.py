@@ -46,6 +46,19 @@ def test_fifty_waiting_views_hold_no_thread(server: Any, gate: Any, in_backgroun
     assert [each.result().text for each in waiting] == [f"let through {n}" for n in range(50)]
 
 
+@pytest.mark.parametrize("kind", ["class", "dispatching", "shared", "handled"])
+def test_waiting_class_based_views_and_error_handlers_hold_no_thread(
+    server: Any, gate: Any, in_background: Any, kind: str
+) -> None:
+    waiting = [in_background(server.get, f"/gate/{kind}/front?path={gate.path}&n={n}") for n in range(10)]
+    for _ in waiting:
+        gate.wait_for_view()
+
+    assert server.get("/").text == "Hello, World!"
+    gate.open()
+    assert [each.result().text for each in waiting] == [f"let through {n} by the front door" for n in range(10)]
+
+
 def test_no_event_loop_is_started_for_plain_views(serve: Callable[..., Any]) -> None:
     server = serve("awaiting:bare")
     server.wait_until_ready()

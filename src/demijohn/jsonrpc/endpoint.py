@@ -17,7 +17,7 @@ from werkzeug.datastructures import Headers
 
 from ..app import Flask
 from ..typing import ResponseReturnValue
-from ..views import MethodView
+from ..views import Inside, MethodView
 from ..wrappers import Response
 from .browse import JSONRPCBrowse, urn
 from .conf import global_settings, settings
@@ -305,8 +305,8 @@ class JSONRPC(JSONRPCDecoratorMixin):
         if view_class is JSONRPCView:
             # bench/jsonrpc_calls.py: 4.7 us less a call than an instance for each request, found by its method.
             view = JSONRPCView(site)
-            post: Any = partial(view.post)  # which can say what a function cannot: see fastpath.py
-            post.awaits, post.in_steps = site.awaits, view.in_steps
+            post: Any = partial(view.post)  # which can say what a bound method cannot
+            post._inside = Inside(post, view.in_steps, site.awaits)
             app.add_url_rule(path, endpoint, post, methods=["POST"])
         else:
             app.add_url_rule(path, view_func=view_class.as_view(endpoint, jsonrpc_site=site), methods=["POST"])
