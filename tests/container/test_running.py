@@ -141,6 +141,7 @@ def test_it_answers_at_the_published_port_as_a_user_without_rights(
     status, text = container.get("/")
     assert (status, json.loads(text)["user"], json.loads(text)["parent"]) == (200, 10001, 1)
     assert engine.inspect(image, ".Config.User") == "10001:10001"
+    assert engine.inspect(image, ".Config.Labels")["org.opencontainers.image.title"] == "shop"
 
 
 def test_the_command_of_gunicorns_users_works_as_they_write_it(image: str, run: Callable[..., Container]) -> None:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .base import Base, find_runtime, read_base_file
@@ -122,7 +122,7 @@ def default_cache() -> Cache:
 
 def build_with_engine(order: Order, engine: Engine, progress: Progress) -> None:
     """Build the Dockerfile of the project, or ours, with an engine. Raises ProjectError."""
-    _, context = read_order(order)
+    project, context = read_order(order)
     with tempfile.TemporaryDirectory(prefix="demijohn-") as folder:
         stage = Path(folder)
         with progress.step("Context") as said:
@@ -136,7 +136,12 @@ def build_with_engine(order: Order, engine: Engine, progress: Progress) -> None:
                 (stage / "wheels").mkdir(exist_ok=True)
                 build_own_wheel(stage / "wheels")
                 text = dockerfile(
-                    read_project(stage), order.target, folder=order.folder, python=order.python, port=order.port
+                    replace(project, has_wheels=True),
+                    order.target,
+                    folder=order.folder,
+                    python=order.python,
+                    port=order.port,
+                    base=order.base,
                 )
                 (stage / "Dockerfile").write_text(text)
             said += [f"{len(context.paths)} files", "your Dockerfile" if own.exists() else "a Dockerfile made for it"]

@@ -81,14 +81,24 @@ CMD {command}
 """
 
 
-def dockerfile(project: Project, target: str, *, folder: str = ".", python: str = "3.11", port: int = 8000) -> str:
+def dockerfile(
+    project: Project,
+    target: str,
+    *,
+    folder: str = ".",
+    python: str = "3.11",
+    port: int = 8000,
+    base: str | None = None,
+) -> str:
     """Return a Dockerfile that serves `target`, `module:name` imported from `folder`, at `port`.
+
+    `base` is the image it stands on; the official one of that version of `python` when None.
 
     Raises ProjectError when `python` is no version of Python 3 that demijohn runs on.
     """
     if not _PYTHON_VERSION.fullmatch(python) or int(python.split(".")[1]) < 11:
         raise ProjectError(f"{python!r} is not a version of Python that demijohn runs on, such as 3.11 or 3.13.")
-    base = f"python:{python}-slim"
+    base = base or f"python:{python}-slim"
     build = _BUILD.format(base=base, dependencies=_dependencies(project))
     clean = "rm -rf wheels; " if project.has_wheels else ""
     application = _APPLICATION.format(package=_package(project), clean=clean)
@@ -149,7 +159,11 @@ print(*(f"{n}=={min(s)}" for n, s in v.items() if len(s) == 1), sep="\\n")' > /t
 
 
 def _labels(project: Project, base: str) -> str:
-    labels = {"title": project.title, "version": project.version, "base.name": f"docker.io/library/{base}"}
+    labels = {
+        "title": project.title,
+        "version": project.version,
+        "base.name": base if "/" in base else f"docker.io/library/{base}",
+    }
     return " \\\n      ".join(
         f"org.opencontainers.image.{name}={_quoted(value)}" for name, value in labels.items() if value
     )
