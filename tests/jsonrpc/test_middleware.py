@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -130,3 +131,33 @@ def test_a_blueprint_has_middlewares_of_its_own(app: Flask, jsonrpc: JSONRPC) ->
     post(app, "two")
     post(app, "one", path="/api/cellar")
     assert seen == ["one"]
+
+
+# -- limits of time ---------------------------------------------------------------------------------
+
+
+def test_a_call_that_takes_too_long_is_ended(app: Flask, jsonrpc: JSONRPC) -> None:
+    ended = []
+
+    @jsonrpc.method("wait", timeout_s=0.01)
+    async def wait(how: str) -> str:
+        if how == "short":
+            return "done"
+        if how == "error":
+            raise TimeoutError("the cellar's own")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+        return "never"
+
+    assert post(app, "wait", ["short"]).json["result"] == "done"
+    late = post(app, "wait", ["long"])
+    assert (late.status_code, late.json["error"]["code"], ended) == (504, -32001, [True])
+    assert late.json["error"]["data"] == {"message": "The call took longer than 0.01 s"}
+    assert post(app, "wait", ["error"]).json["error"]["code"] == -32000
+
+
+def test_only_what_can_be_ended_has_a_timeout(jsonrpc: JSONRPC) -> None:
+    with pytest.raises(ValueError, match="only an `async def` method can be ended"):
+        jsonrpc.register(lambda: 1, "plain", timeout_s=1)

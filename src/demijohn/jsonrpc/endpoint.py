@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from ..wrappers import Response
 from .browse import JSONRPCBrowse, urn
 from .conf import global_settings, settings
 from .mcp import MCPView
-from .protocol import JSONRPCError
+from .protocol import CallTimedOut, JSONRPCError
 from .registry import Method
 from .site import CONTENT_TYPE, INTERNAL_ERROR_STATUS, ErrorHandler, JSONRPCSite, Middleware, Steps
 
@@ -107,14 +107,18 @@ class JSONRPCDecoratorMixin:
         heavy: whether calls run on the executor, see `demijohn.heavy`.
         job: whether a call starts a job there: its result is the job's record, with the URL to ask for it.
         auth: called with the `Call` before its params are looked at; what is false is answered as by `abort(403)`.
+        timeout_s: after how many seconds a call of an `async def` method is ended, with the error -32001.
         Other options are kept in the function's `jsonrpc_options` and mean nothing here.
 
-        Raises ValueError for what is no function, TypeError for a type hint that no JSON value can become.
+        Raises ValueError for what is no function, and for a timeout of one that is not `async def`; TypeError for a
+        type hint that no JSON value can become.
         """
         check_function(view_func)
         options = method_options(options)
         site = self.get_jsonrpc_site()
         called: Callable[..., Any] = view_func
+        if (timeout_s := options.pop("timeout_s", None)) is not None:
+            called = _within(called, timeout_s)
         if options.pop("heavy", False):
             from ..heavy import heavy  # for its cost
 
@@ -162,6 +166,30 @@ def check_function(view_func: Any) -> None:
             f"the view function must be either a function or a staticmethod, not {view_func!r}."
             " For a method of an object, register a function that calls it."
         )
+
+
+def _within(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """Return the function with a limit to the time that each call may take."""
+    import asyncio  # for its cost
+
+    if not inspect.iscoroutinefunction(function):
+        raise ValueError(
+            f"timeout_s of {function.__qualname__!r}: only an `async def` method can be ended while it runs."
+            " For plain ones `demijohn serve --request-timeout` answers in their place."
+        )
+
+    @wraps(function)
+    async def limited(*arguments: Any, **named: Any) -> Any:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await function(*arguments, **named)
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the function's own
+            raise CallTimedOut(data={"message": f"The call took longer than {seconds:g} s"}) from None
+
+    return limited
 
 
 def method_options(given: dict[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,14 @@ class ServerError(JSONRPCError):
         self.original_exception = original_exception
 
 
+class CallTimedOut(JSONRPCError):
+    """The method was not done within its `timeout_s`."""
+
+    code = -32001
+    message = "Timeout"
+    status_code = 504
+
+
 # -- requests (section 4) -----------------------------------------------------------------------
 
 
