@@ -113,4 +113,7 @@ SCENARIOS = (
         Load(HELLO),
         background=Load(SLEEP_1_S, connections=8),
     ),
+    Scenario("asgi", "plain ASGI hello", "interfaces:asgi", Load(HELLO)),
+    Scenario("starlette", "Starlette hello", "interfaces:starlette", Load(HELLO)),
+    Scenario("starlette_sleep", "Starlette view that awaits 10 ms", "interfaces:starlette", Load(SLEEP_10_MS)),
 )

@@ -63,6 +63,7 @@ def versions_of(*packages: str) -> tuple[str, ...]:
     return ("{python}", "-c", program, *packages)
 
 
+ASGI_APPLICATIONS = {name: name for name in ("interfaces:asgi", "interfaces:starlette")}
 FLASK_APPLICATIONS = {name: name for name in ("pages:app", "routes:few", "routes:many", "rpc:app")}
 
 SERVERS = (
@@ -85,13 +86,31 @@ SERVERS = (
         environment={"BENCH_FRAMEWORK": "flask", "BENCH_JSONRPC": "flask_jsonrpc"},
     ),
     Server(
+        "uvicorn",
+        (
+            *("{bin}/uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning"),
+            *("--no-access-log", "--loop", "uvloop", "--http", "httptools", "{application}"),
+        ),
+        version=versions_of("uvicorn", "httptools", "uvloop", "starlette"),
+        applications=ASGI_APPLICATIONS,
+    ),
+    Server(
+        "granian",
+        (
+            *("{bin}/granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1"),
+            *("--loop", "uvloop", "--log-level", "warning", "{application}"),
+        ),
+        version=versions_of("granian", "uvloop", "starlette"),
+        applications=ASGI_APPLICATIONS,
+    ),
+    Server(
         "demijohn",
         (
             *("{python}", "-m", "demijohn", "serve", "-b", "127.0.0.1:{port}", "-w", "1", "--threads", "{threads}"),
             "{application}",
         ),
         version=versions_of("demijohn"),
-        applications=FLASK_APPLICATIONS,
+        applications=FLASK_APPLICATIONS | ASGI_APPLICATIONS,
         environment={"BENCH_FRAMEWORK": "demijohn", "BENCH_JSONRPC": "demijohn.jsonrpc"},
         peer=False,
     ),

@@ -224,13 +224,17 @@ class EventLoop:
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_told = False
+        starter = Starter(loop)
         submitted = self._submitted
         while submitted:
             coroutine, context, done = submitted.popleft()
-            task = loop.create_task(coroutine, context=context)
-            self._tasks.add(task)
-            # In the loop's own context: `done` may enter the task's again.
-            task.add_done_callback(partial(self._ended, done))
+            task = starter.start(coroutine, context)
+            if task.done():
+                self._ended(done, task)
+            else:
+                self._tasks.add(task)
+                # In the loop's own context: `done` may enter the task's again.
+                task.add_done_callback(partial(self._ended, done))
 
     def _cancel(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         for task in self._tasks:
