@@ -283,6 +283,9 @@ def _in_json(value: Value) -> str:
 # -- the log --------------------------------------------------------------------------------------
 
 
+OnAccess = Callable[[RequestHead, ResponseMessage, int, float, bool], object]
+
+
 class AccessLog:
     """Writes a line for each request it is told of."""
 

@@ -21,6 +21,7 @@ from .control import ControlServer
 from .hook_objects import HookServer, HookWorker, call
 from .loading import LoadError, load_gateway
 from .log import LogFiles, log, open_logs
+from .logger_class import use_logger_class
 from .metrics import Metrics
 from .process import change_owner, prepare
 from .settings import Service, SettingError, Settings
@@ -400,6 +401,7 @@ class Arbiter:
             opened += [open_listener(address, service.settings) for address in wanted if address not in known]
             tls = make_tls(service.settings)
             logs = open_logs(service.settings)
+            use_logger_class(service.settings, logs)
         except SettingError as error:
             for listener in opened:
                 listener.turn_newcomers_away()

@@ -71,9 +71,6 @@ ACCEPTED: dict[str, Accepted] = {
         _accepted("worker_tmp_dir", "--worker-tmp-dir", "signs of life are given in shared memory, not by a file."),
         _accepted("tmp_upload_dir", "", "temporary files go where TMPDIR says."),
         _accepted(
-            "logger_class", "--logger-class", "logging is set up by logconfig_dict, or by the application for itself."
-        ),
-        _accepted(
             "header_map",
             "--header-map",
             "fields whose names hold _ never get into the environ of an application.",

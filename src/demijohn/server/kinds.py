@@ -134,6 +134,12 @@ def _parse_path_seconds(value: Any) -> tuple[str, float]:
         raise ValueError("must be PATH=SECONDS, such as /reports=120") from None
 
 
+def _parse_class(value: Any) -> Any:
+    if not callable(value) and not (isinstance(value, str) and "." in value):
+        raise ValueError("must be a class, or where there is one, such as package.module.Class")
+    return value
+
+
 def _parse_assignment(value: Any) -> str:
     if not isinstance(value, str) or value.find("=") < 1:
         raise ValueError("must be NAME=VALUE")
@@ -215,6 +221,7 @@ GROUP = Kind("GROUP", _parse_group)
 PATH = Kind("PATH", _parse_path)
 PATH_SECONDS = Kind("PATH=SECONDS", _parse_path_seconds)
 MAPPING = Kind("DICT", _parse_mapping)
+CLASS = Kind("CLASS", _parse_class)
 ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
 NETWORK = Kind("NETWORKS", _parse_network, is_list=True)
 PROXY_PROTOCOL = Kind("MODE", _parse_proxy_protocol, alone="auto")

@@ -14,6 +14,7 @@ from .control import open_control
 from .hook_objects import HookError, HookServer, call, must_call
 from .loading import LoadError, load_gateway
 from .log import log, open_logs
+from .logger_class import use_logger_class
 from .pidfile import SUCCESSOR, PidFile
 from .process import daemonize, prepare, use_what_a_container_gives
 from .settings import Service, SettingError, Settings
@@ -46,6 +47,7 @@ def serve(service: Service, reread: Callable[[], Service] | None = None) -> int:
         prepare(settings)
         use_what_a_container_gives()
         logs = open_logs(settings)
+        use_logger_class(settings, logs)
         for note in service.notes:
             log.warning("%s", note)
         server = HookServer(settings)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 
-from .accesslog import AccessLog
+from .accesslog import AccessLog, OnAccess
 from .settings import SettingError, Settings
 
 log = logging.getLogger("demijohn.server")
@@ -104,7 +104,7 @@ class LogFiles:
 
     error: LogFile
     access: LogFile | None
-    write_access: AccessLog | None
+    write_access: OnAccess | None
     captures: bool
     loggers: list[logging.Logger]
 

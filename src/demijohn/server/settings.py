@@ -15,6 +15,7 @@ from .hooks import HookSettings
 from .kinds import (
     ASSIGNMENT,
     BYTES,
+    CLASS,
     CLIENT_CERTIFICATES,
     GROUP,
     LIMIT,
@@ -536,6 +537,13 @@ class Settings(HookSettings):
         SWITCH,
         "Send no access log to syslog.",
         gunicorn="disable_redirect_access_to_syslog",
+    )
+    logger_class: Any = _setting(  # noqa: RUF009 (it describes the field, and gives no shared default)
+        None,
+        "--logger-class",
+        CLASS,
+        "A subclass of gunicorn's Logger to log with; gunicorn has to be installed for it.",
+        gunicorn="logger_class",
     )
     statsd_host: str | None = _setting(
         None,
