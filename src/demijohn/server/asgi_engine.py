@@ -1,8 +1,9 @@
 """The engine of a worker with an ASGI application: all of it runs in the thread of the event loop.
 
-The descriptors of the connections stay in the engine's own poller, and the loop waits for that one descriptor: so a
-connection costs the loop nothing, and everything that `loop.py` knows of connections holds here too. What is added is a
-state in which an application works on a connection while the peer may send and read (`Channel`).
+The descriptors of the connections stay in the engine's own poller, which asyncio's is a part of (`EngineSelector`);
+with uvloop it is the other way round. So a connection costs the loop nothing, and everything that `loop.py` knows of
+connections holds here too. What is added is a state in which an application works on a connection while the peer may
+send and read (`Channel`).
 """
 
 from __future__ import annotations
