@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field
 from functools import partial
 
 from bench import wrk
-from bench.proc import spent_by, spent_by_others
+from bench.proc import memory_of, spent_by, spent_by_others
 from bench.scenarios import Scenario
 from bench.servers import Place, Server, ServerError, running
 
@@ -21,6 +21,7 @@ class Sample:
     """One run of one scenario on one server.
 
     cpu_us: CPU time of the server's whole tree for one request.
+    memory_mb: of the tree at the end; what processes share is counted once (PSS).
     others: what all other processes of the machine but wrk took meanwhile, as a part of one core.
     """
 
@@ -29,6 +30,7 @@ class Sample:
     p99_ms: float
     cpu_us: float
     others: float
+    memory_mb: float = 0.0
 
 
 @dataclass(slots=True)
@@ -105,13 +107,15 @@ def measure(scenario: Scenario, server: Server, place: Place, load_core: int, se
     """
 
     with running(server, scenario, place) as (pid, port):
-        load = partial(wrk.start, port=port, core=load_core, directory=place.directory)
+        scheme = "https" if scenario.tls else "http"
+        load = partial(wrk.start, port=port, core=load_core, directory=place.directory, scheme=scheme)
         background = scenario.background and load(scenario.background, seconds=WARM_UP_S + seconds + 1)
         try:
             wrk.finish(load(scenario.load, seconds=WARM_UP_S))
             spent, others = spent_by(pid), spent_by_others(os.getpid())
             tally = wrk.finish(load(scenario.load, seconds=seconds))
             spent, others = spent_by(pid) - spent, spent_by_others(os.getpid()) - others
+            memory_mb = memory_of(pid) / 1e6
         finally:
             if background:
                 wrk.finish(background)
@@ -121,4 +125,5 @@ def measure(scenario: Scenario, server: Server, place: Place, load_core: int, se
         p99_ms=tally.p99_ms,
         cpu_us=spent / tally.requests * 1e6,
         others=others / tally.seconds,
+        memory_mb=memory_mb,
     )

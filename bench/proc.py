@@ -69,3 +69,15 @@ def spent_by_others(root: int) -> float:
     """Return the CPU seconds spent so far by all processes of the machine but the tree of `root`."""
     processes = list(read_processes())
     return cpu_seconds(processes) - cpu_seconds(tree_of(root, processes))
+
+
+def memory_of(root: int) -> float:
+    """Return the bytes of memory that the tree of `root` holds; what is shared counts for each in part (PSS)."""
+    total = 0
+    for process in tree_of(root, read_processes()):
+        try:
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total * 1024.0

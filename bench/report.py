@@ -20,7 +20,7 @@ from bench.targets import FLOOR, PEER, Verdict, verdicts
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 HEADINGS = [
-    "scenario", "server", "requests/s", "p50 ms", "p99 ms", "CPU us/request", "spread",
+    "scenario", "server", "requests/s", "p50 ms", "p99 ms", "CPU us/request", "MB", "spread",
     f"x {FLOOR}", f"less than {PEER}",
 ]  # fmt: skip
 
@@ -71,7 +71,7 @@ def rows(campaign: Campaign) -> list[list[str]]:
 
 def figures(cell: Cell, cells: Cells, scenario: str) -> list[str]:
     if cell.failure or not cell.samples:
-        return ["failed", *[""] * 6]
+        return ["failed", *[""] * 7]
     median = cell.median()
     floor, peer = (cost(cells.get((scenario, server))) for server in (FLOOR, PEER))
     return [
@@ -79,6 +79,7 @@ def figures(cell: Cell, cells: Cells, scenario: str) -> list[str]:
         f"{median.p50_ms:.2f}",
         f"{median.p99_ms:.2f}",
         f"{median.cpu_us:.1f}",
+        f"{median.memory_mb:.0f}",
         f"±{cell.spread():.0%}",
         f"{median.cpu_us / floor:.2f}" if floor else "",
         f"{peer / median.cpu_us:.1f} x" if peer else "",

@@ -6,11 +6,15 @@ import json
 from dataclasses import dataclass
 
 from bench.wrk import Load
+from demijohn import Flask
+from demijohn.sessions import SecureCookieSessionInterface
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One load on one application.
+
+    tls: whether the load comes over TLS.
 
     application: the `module:attribute` in bench/apps, which a server maps to what it serves.
     threads: the size of the server's thread pool.
@@ -23,6 +27,7 @@ class Scenario:
     load: Load
     threads: int = 16
     background: Load | None = None
+    tls: bool = False
 
 
 # What Chrome sends on a reload within a site; Host is the fifteenth.
@@ -63,6 +68,29 @@ TYPED_CALL = {"jsonrpc": "2.0", "method": "App.typed", "params": ARGUMENTS, "id"
 TYPED_RESULT = {"jsonrpc": "2.0", "result": ARGUMENTS, "id": 1}
 BATCH = 100
 IDS = [str(id) for id in range(BATCH)]  # pjrpc refuses a batch with equal ones
+JSON_1_KB = {"name": "n" * 900, "numbers": list(range(20)), "nested": {"ok": True, "nothing": None}}
+BIG = [{"id": number, "name": f"name {number}", "tags": ["a", "b", "c"], "price": number / 4} for number in range(150)]
+STREAM = ("x" * 1023 + "\n") * 64
+ROWS = "".join(
+    f"""  <tr class="{("odd", "even")[number % 2]}"><td>{number}</td><td>&lt;name {number}&gt;</td>"""
+    f"<td>{number / 4:.2f}</td></tr>\n"
+    for number in range(20)
+)
+PAGE = f"<!doctype html>\n<title>Rows</title>\n<table>\n{ROWS}</table>"
+BOUNDARY = "benchmark"
+UPLOAD = (
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="data.bin"\r\n'
+    f"Content-Type: application/octet-stream\r\n\r\n{'y' * 5_000_000}\r\n--{BOUNDARY}--\r\n"
+)
+
+
+def session_cookie() -> str:
+    """Return a cookie that all who sign as Flask does take for a session."""
+    app = Flask("bench")
+    app.secret_key = "for the benchmark"
+    signing = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert signing is not None
+    return f"session={signing.dumps({'count': 1})!s}"
 
 
 def items(sections: int, items: int) -> dict[str, str]:
@@ -116,4 +144,46 @@ SCENARIOS = (
     Scenario("asgi", "plain ASGI hello", "interfaces:asgi", Load(HELLO)),
     Scenario("starlette", "Starlette hello", "interfaces:starlette", Load(HELLO)),
     Scenario("starlette_sleep", "Starlette view that awaits 10 ms", "interfaces:starlette", Load(SLEEP_10_MS)),
+    Scenario("routes5000", "5,000 blueprint routes", "routes:huge", Load(items(100, 50))),
+    Scenario(
+        "echo",
+        "POST 1 KB of JSON, and echo it",
+        "work:app",
+        Load({"/echo": JSON_1_KB}, method="POST", fields=JSONRPC, content=json.dumps(JSON_1_KB)),
+    ),
+    Scenario("big", "10 KB JSON answer", "work:app", Load({"/big": BIG})),
+    Scenario(
+        "session",
+        "session read and written (signed cookie)",
+        "work:app",
+        Load({"/session": "count 2"}, fields={"Cookie": session_cookie()}),
+    ),
+    Scenario("template", "template of 20 rows", "work:app", Load({"/template": PAGE})),
+    Scenario("hooks", "hello with 3 hooks before, 3 after, 3 at teardown", "work:hooked", Load(HELLO)),
+    Scenario("static10k", "static file of 10 KB", "work:app", Load({"/static/10k.txt": "x" * 10_000})),
+    Scenario("static1m", "static file of 1 MB", "work:app", Load({"/static/1m.txt": "x" * 1_000_000}, connections=16)),
+    Scenario(
+        "upload",
+        "multipart upload of 5 MB",
+        "work:app",
+        Load(
+            {"/upload": "data.bin: 5000000 bytes"},
+            method="POST",
+            content=UPLOAD,
+            connections=4,
+            fields={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+        ),
+    ),
+    Scenario("stream", "stream of 64 x 1 KB", "work:app", Load({"/stream": STREAM})),
+    Scenario("async", "`async def` hello", "work:app", Load({"/async": "Hello, World!"})),
+    Scenario(
+        "await",
+        "`async def` view that awaits 10 ms, 64 at a time",
+        "work:app",
+        Load({"/await/10": "slept"}),
+        threads=64,
+    ),
+    Scenario("tls", "hello over TLS", "pages:app", Load(HELLO), tls=True),
+    Scenario("wsgi", "plain WSGI hello", "callables:wsgi", Load(HELLO)),
+    Scenario("django", "Django hello", "callables:django", Load(HELLO)),
 )

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -41,7 +42,8 @@ class Server:
     applications: what it serves in place of each application named by a scenario.
     without: names of scenarios it cannot serve although it serves their application.
     peer: whether it runs in the peers' environment; else in the interpreter of this benchmark.
-    config: a file in bench/apps in which @PORT@ is filled in; its copy is {config}.
+    config: a file in bench/apps in which @PORT@, @FILES@ and @TLS@ are filled in; its copy is {config}.
+    tls: the arguments for a scenario over TLS, in which {certificate} and {key} are filled in.
     version: a command that prints what is measured.
     """
 
@@ -53,9 +55,11 @@ class Server:
     without: frozenset[str] = frozenset()
     peer: bool = True
     config: str = ""
+    tls: tuple[str, ...] | None = None
 
     def serves(self, scenario: Scenario) -> bool:
-        return scenario.application in self.applications and scenario.name not in self.without
+        can = scenario.application in self.applications and scenario.name not in self.without
+        return can and (not scenario.tls or self.tls is not None)
 
 
 def versions_of(*packages: str) -> tuple[str, ...]:
@@ -64,16 +68,39 @@ def versions_of(*packages: str) -> tuple[str, ...]:
 
 
 ASGI_APPLICATIONS = {name: name for name in ("interfaces:asgi", "interfaces:starlette")}
-FLASK_APPLICATIONS = {name: name for name in ("pages:app", "routes:few", "routes:many", "rpc:app")}
+FLASK_APPLICATIONS = {
+    name: name
+    for name in ("pages:app", "routes:few", "routes:many", "routes:huge", "rpc:app", "work:app", "work:hooked")
+}
+WSGI_APPLICATIONS = {name: name for name in ("callables:wsgi", "callables:django")}
+# What only frameworks with Flask's API are asked for.
+OF_FLASK = frozenset({"session", "template", "upload", "stream", "static10k", "static1m", "sleep", "mixed"})
+UVICORN = (
+    *("{python}", "-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--no-access-log"),
+    *("--loop", "uvloop", "--http", "httptools", "{application}"),
+)
+GRANIAN = (
+    *("{bin}/granian", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1", "--log-level", "warning"),
+    *("--no-access-log", "{application}", "--interface"),
+)
+PEM = ("--certfile", "{certificate}", "--keyfile", "{key}")
+
+
+def pages(module: str) -> dict[str, str]:
+    return {"pages:app": f"{module}:app", "work:app": f"{module}:app"}
+
 
 SERVERS = (
     Server(
         "nginx",
         ("nginx", "-p", "{directory}", "-c", "{config}", "-g", "daemon off;"),
         version=("nginx", "-v"),
-        applications={"pages:app": ""},
-        without=frozenset({"sleep", "mixed"}),
+        applications={"pages:app": "", "work:app": ""},
+        without=frozenset(
+            {"sleep", "mixed", "echo", "big", "session", "template", "upload", "stream", "async", "await"}
+        ),
         config="nginx.conf",
+        tls=(),
     ),
     Server(
         "gunicorn+Flask",
@@ -81,8 +108,9 @@ SERVERS = (
             *("{bin}/gunicorn", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "gthread", "--threads", "{threads}"),
             *("--log-level", "warning", "{application}"),
         ),
-        version=versions_of("gunicorn", "flask", "werkzeug", "flask-jsonrpc"),
-        applications=FLASK_APPLICATIONS,
+        version=versions_of("gunicorn", "flask", "werkzeug", "flask-jsonrpc", "asgiref", "django"),
+        applications=FLASK_APPLICATIONS | WSGI_APPLICATIONS,
+        tls=PEM,
         environment={"BENCH_FRAMEWORK": "flask", "BENCH_JSONRPC": "flask_jsonrpc"},
     ),
     Server(
@@ -110,16 +138,62 @@ SERVERS = (
             "{application}",
         ),
         version=versions_of("demijohn"),
-        applications=FLASK_APPLICATIONS | ASGI_APPLICATIONS,
+        applications=FLASK_APPLICATIONS | WSGI_APPLICATIONS | ASGI_APPLICATIONS,
+        tls=PEM,
         environment={"BENCH_FRAMEWORK": "demijohn", "BENCH_JSONRPC": "demijohn.jsonrpc"},
         peer=False,
     ),
     Server(
-        "uvicorn+fastapi-jsonrpc",
+        "gunicorn+demijohn",
         (
-            *("{python}", "-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--no-access-log"),
-            *("--loop", "uvloop", "--http", "httptools", "{application}"),
+            *("{python}", "-m", "gunicorn", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "gthread"),
+            *("--threads", "{threads}", "--log-level", "warning", "{application}"),
         ),
+        version=versions_of("gunicorn", "demijohn"),
+        applications={"pages:app": "pages:app"},
+        environment={"BENCH_FRAMEWORK": "demijohn"},
+        without=frozenset({"sleep", "mixed"}),
+        peer=False,
+    ),
+    Server(
+        "granian+Flask",
+        (*GRANIAN, "wsgi", "--blocking-threads", "{threads}"),
+        version=versions_of("granian", "flask"),
+        applications={"pages:app": "pages:app"} | WSGI_APPLICATIONS,
+        environment={"BENCH_FRAMEWORK": "flask"},
+        without=frozenset({"mixed"}),
+    ),
+    Server(
+        "fastpysgi+Falcon",
+        ("{bin}/fastpysgi", "--host", "127.0.0.1", "-p", "{port}", "-l", "0", "{application}"),
+        version=versions_of("fastpysgi", "falcon"),
+        applications=pages("peer_falcon") | {"callables:wsgi": "callables:wsgi"},
+        without=OF_FLASK | {"async", "await"},
+    ),
+    Server(
+        "granian+BlackSheep",
+        (*GRANIAN, "asgi", "--loop", "uvloop"),
+        version=versions_of("granian", "blacksheep", "uvloop"),
+        applications=pages("peer_blacksheep"),
+        without=OF_FLASK,
+    ),
+    Server(
+        "uvicorn+FastAPI",
+        UVICORN,
+        version=versions_of("uvicorn", "fastapi", "uvloop", "httptools"),
+        applications=pages("peer_fastapi"),
+        without=OF_FLASK,
+    ),
+    Server(
+        "granian+Emmett55",
+        (*GRANIAN, "rsgi", "--loop", "uvloop"),
+        version=versions_of("granian", "emmett55", "uvloop"),
+        applications=pages("peer_emmett"),
+        without=OF_FLASK,
+    ),
+    Server(
+        "uvicorn+fastapi-jsonrpc",
+        UVICORN,
         version=versions_of("uvicorn", "uvloop", "fastapi", "fastapi-jsonrpc"),
         applications={"rpc:app": "rpc_fastapi:app"},
     ),
@@ -145,6 +219,19 @@ class Place:
         values |= {"python": python, "bin": python.parent, "directory": self.directory}
         return [part.format(**values) for part in command]
 
+    def make_files(self) -> Path:
+        """Return a directory with what servers serve, and a certificate; made when it is not there yet."""
+        files = self.directory / "files"
+        if not files.exists():
+            files.mkdir(mode=0o755)
+            (files / "10k.txt").write_text("x" * 10_000)
+            (files / "1m.txt").write_text("x" * 1_000_000)
+            make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            make += ["-subj", "/CN=localhost", "-days", "2", "-keyout", files / "key.pem", "-out"]
+            subprocess.run([*make, files / "certificate.pem"], check=True, capture_output=True)
+            (files / "key.pem").chmod(0o644)  # nginx's worker gives up root
+        return files
+
 
 def version_line(server: Server, place: Place) -> str:
     """Return what `server.version` prints, such as "gunicorn 27.0.1, flask 3.1.3".
@@ -168,19 +255,35 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
     Raises ServerError when it does not answer the scenario's requests with the content they must have.
     """
     port = free_port()
+    files = place.make_files()
     config = place.directory / server.config
     if server.config:
-        config.write_text((APPS / server.config).read_text().replace("@PORT@", str(port)))
+        tls = f"ssl; ssl_certificate {files / 'certificate.pem'}; ssl_certificate_key {files / 'key.pem'}"
+        text = (APPS / server.config).read_text().replace("@PORT@", str(port)).replace("@FILES@", str(files))
+        config.write_text(text.replace(" @TLS@", f" {tls}" if scenario.tls else ""))
     application = server.applications[scenario.application]
     command = place.fill(
-        server, server.command, port=port, threads=scenario.threads, application=application, config=config
+        server,
+        (*server.command, *((server.tls or ()) if scenario.tls else ())),
+        port=port,
+        threads=scenario.threads,
+        application=application,
+        config=config,
+        certificate=files / "certificate.pem",
+        key=files / "key.pem",
     )
     log = place.directory / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["taskset", "-c", str(place.core), *command],
             cwd=APPS,
-            env={**os.environ, **server.environment},
+            env={
+                **os.environ,
+                **server.environment,
+                "BENCH_STATIC": str(files),
+                "PYTHONPATH": str(APPS),
+                "BENCH_SCENARIO": scenario.name,
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -189,7 +292,7 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
     try:
         wait_until_listening(process, port)
         for load in filter(None, (scenario.load, scenario.background)):
-            verify(load, port)
+            verify(load, port, scenario.tls)
         yield process.pid, port
     except (ServerError, LoadError) as error:
         raise type(error)(f"{error}{tail(log)}") from None
@@ -216,9 +319,12 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
     raise ServerError(f"it did not listen within {START_LIMIT_S:.0f} s")
 
 
-def verify(load: Load, port: int) -> None:
+def verify(load: Load, port: int, tls: bool = False) -> None:
     """Ask for every target of `load` once. Raises ServerError for the first answer that is not as it must be."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_LIMIT_S)
+    if tls:
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=START_LIMIT_S, context=context)
     try:
         for target, expected in load.exchanges.items():
             connection.request(load.method, target, load.content or None, dict(load.fields))

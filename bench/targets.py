@@ -45,6 +45,24 @@ def cost_ratio(one: Sample, other: Sample) -> float:
     return one.cpu_us / other.cpu_us
 
 
+# How many times less than a peer a scenario has to cost.
+LESS_THAN = (
+    ("hello", "fastpysgi+Falcon", 1.0),
+    ("hello", "granian+BlackSheep", 2.0),
+    ("headers", "fastpysgi+Falcon", 1.0),
+    ("json", "fastpysgi+Falcon", 1.5),
+    ("user", "fastpysgi+Falcon", 1.5),
+    ("echo", "fastpysgi+Falcon", 2.0),
+    ("session", PEER, 6.0),
+    ("upload", PEER, 4.0),
+    ("stream", PEER, 4.0),
+    ("async", "granian+BlackSheep", 1.5),
+    ("await", "granian+BlackSheep", 1.5),
+    ("wsgi", "granian+Flask", 1.0),
+    ("django", "granian+Flask", 1.0),
+)
+AT_MOST_TIMES_NGINX = (("static10k", 2.5), ("static1m", 1.3), ("headers", 2.8), ("tls", 2.5))
+
 TARGETS = (
     Target("hello costs at most 2.5 x nginx's CPU", (("hello", OURS), ("hello", FLOOR)), cost_ratio, "x", at_most=2.5),
     Target(
@@ -102,6 +120,40 @@ TARGETS = (
         lambda sample: sample.cpu_us / BATCH,
         "us",
         at_most=8,
+    ),
+    *(
+        Target(
+            f"{scenario} costs at least {factor:g} x less CPU than on {peer}",
+            ((scenario, peer), (scenario, OURS)),
+            cost_ratio,
+            "x",
+            at_least=factor,
+        )
+        for scenario, peer, factor in LESS_THAN
+    ),
+    *(
+        Target(
+            f"{scenario} costs at most {factor:g} x nginx's CPU",
+            ((scenario, OURS), (scenario, FLOOR)),
+            cost_ratio,
+            "x",
+            at_most=factor,
+        )
+        for scenario, factor in AT_MOST_TIMES_NGINX
+    ),
+    Target(
+        "hello with 9 hooks costs at most 4 us more than hello",
+        (("hooks", OURS), ("hello", OURS)),
+        lambda hooks, hello: hooks.cpu_us - hello.cpu_us,
+        "us",
+        at_most=4,
+    ),
+    Target(
+        "5,000 routes cost at most 1.2 x what 5 routes do",
+        (("routes5000", OURS), ("routes5", OURS)),
+        cost_ratio,
+        "x",
+        at_most=1.2,
     ),
 )
 

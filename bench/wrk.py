@@ -100,7 +100,9 @@ def parse_tally(output: str) -> Tally:
     return Tally(seen["requests"], seen["microseconds"] / 1e6, seen["p50"] / 1e3, seen["p99"] / 1e3)
 
 
-def start(load: Load, port: int, seconds: float, core: int, directory: Path) -> subprocess.Popen[str]:
+def start(
+    load: Load, port: int, seconds: float, core: int, directory: Path, scheme: str = "http"
+) -> subprocess.Popen[str]:
     """Start wrk for a whole number of seconds on one core; `finish` waits for it."""
     program = directory / f"load-{len(list(directory.glob('load-*')))}.lua"
     program.write_text(script(load))
@@ -110,7 +112,7 @@ def start(load: Load, port: int, seconds: float, core: int, directory: Path) -> 
         f"{TIMEOUT_S}s",
         "-s",
         str(program),
-        f"http://127.0.0.1:{port}{next(iter(load.exchanges))}",
+        f"{scheme}://127.0.0.1:{port}{next(iter(load.exchanges))}",
     ]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

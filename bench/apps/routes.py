@@ -29,3 +29,4 @@ def application(sections: int, items: int) -> web.Flask:
 
 few = application(sections=1, items=5)
 many = application(sections=10, items=50)
+huge = application(sections=100, items=50) if os.environ.get("BENCH_SCENARIO") == "routes5000" else None
