@@ -44,10 +44,10 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The address of `demijohn serve` with the application of shop.py."""
+    """The address of `demijohn serve` with the application of gallery.py."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "DEMIJOHN_"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "demijohn", "serve", "-b", "127.0.0.1:0", "shop:with_admin()"],
+        [sys.executable, "-m", "demijohn", "serve", "-b", "127.0.0.1:0", "gallery:with_gallery()"],
         cwd=Path(__file__).parent,
         env=environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
@@ -140,8 +140,15 @@ class Page:
         self.wait(lambda _: self.all("#response .pill") and self.one("#call").is_enabled())
         return str(self.one("#response .pill").text)
 
+    def view(self, name: str) -> None:
+        """Have the result shown in another way; nothing when there is but one."""
+        for button in self.all("#response .segments button"):
+            if button.text == name:
+                button.click()
+
     def result(self) -> Any:
         assert self.answer() == "Result", self.one("#response").text
+        self.view("JSON")
         return json.loads(self.one("#result").text)
 
 
@@ -273,6 +280,7 @@ def test_a_batch_can_be_written_and_called(page: Page) -> None:
     page.write_request('[{"jsonrpc":"2.0","method":"App.index","id":1},{"jsonrpc":"2.0","method":"nope","id":2}]')
     page.press("call")
     assert page.answer() == "Batch"
+    page.view("JSON")
     assert [member["id"] for member in json.loads(page.one("#result").text)] == [1, 2]
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from demijohn import Flask, abort, got_request_exception, jsonify, request
 from demijohn.json.provider import DefaultJSONProvider
-from demijohn.jsonrpc import JSONRPC, JSONRPCBlueprint, JSONRPCError, JSONRPCSite, JSONRPCView, ServerError
+from demijohn.jsonrpc import JSONRPC, JSONRPCBlueprint, JSONRPCError, JSONRPCSite, JSONRPCView, ServerError, browse
 
 
 @pytest.fixture
@@ -435,7 +436,9 @@ def test_the_page_needs_nothing_from_elsewhere_and_may_load_nothing(app: Flask) 
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    files = [client.get(f"/api/browse/static/{name}") for name in ("browse.js", "browse.css", "icon.svg")]
+    static = Path(browse.__file__).parent / "static"
+    files = [client.get(f"/api/browse/static/{file.name}") for file in static.iterdir()]
+    assert len(files) > 3
     for response in (page, *files):
         assert response.status_code == 200
         assert response.headers["X-Content-Type-Options"] == "nosniff"

@@ -1,6 +1,6 @@
 """The page to try methods in a browser: `/api/browse`.
 
-One HTML page with one script and one style sheet of our own; it reads the OpenRPC documents of its sites and calls
+One HTML page with scripts and a style sheet of our own; it reads the OpenRPC documents of its sites and calls
 them as any client would. It loads nothing from elsewhere, and its Content-Security-Policy forbids that it could.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-cache",

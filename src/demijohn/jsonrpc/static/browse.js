@@ -1,18 +1,14 @@
 // The page to try JSON-RPC methods. It reads OpenRPC documents, makes a form of each method's parameters, and keeps
 // the form and the Request object beside it in step: what is sent is always the text of the Request object.
 
-const $ = (id) => document.getElementById(id);
-
-function h(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name in node && typeof value !== "string") node[name] = value;
-    else if (value !== undefined) node.setAttribute(name, value);
-  }
-  node.append(...children.flat().filter((child) => child != null));
-  return node;
-}
+import { forget, history, ms, post, remember, repeat } from "./calls.js";
+import { $, copy, h, store, stored } from "./dom.js";
+import { collect, distribute, labelled } from "./fields.js";
+import { headers, startHeaders } from "./headers.js";
+import { Numeral, maybeParse, parse, write } from "./json.js";
+import { ResponseCard, outcome } from "./response.js";
+import { typeName, useComponents } from "./schema.js";
+import { curl, javascript, python } from "./snippets.js";
 
 // -- methods --------------------------------------------------------------------------------------
 
@@ -36,386 +32,227 @@ async function load() {
 }
 
 function list() {
-  const wanted = $("search").value.toLowerCase();
-  const found = methods.filter((m) => `${m.name} ${m.summary ?? ""}`.toLowerCase().includes(wanted));
+  const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const textOf = (m) => [m.name, m.summary, m.description, ...(m.tags ?? []).map((tag) => tag.name)].join(" ").toLowerCase();
+  const found = methods.filter((method) => words.every((word) => textOf(method).includes(word)));
   const groups = new Map();
   for (const method of found) groups.set(method.heading, [...(groups.get(method.heading) ?? []), method]);
   $("list").replaceChildren(...[...groups].flatMap(([heading, members]) => [
     heading ? h("h2", {}, heading) : null,
-    ...members.map((m) => h("a", { href: m.hash, "aria-current": m === shown ? "page" : undefined }, m.name,
+    ...members.map((m) => h("a", { href: m.hash, class: m.deprecated ? "deprecated" : undefined, "aria-current": m === shown ? "page" : undefined }, m.name,
       m.summary ? h("small", {}, m.summary) : null)),
   ]).filter(Boolean), ...(found.length ? [] : [h("p", {}, methods.length ? "No method of that name." : "No methods yet.")]));
-}
-
-// -- JSON Schema ------------------------------------------------------------------------------------
-
-function resolve(schema) {
-  const name = schema.$ref?.split("/").pop();
-  return name ? { ...shown.schemas[name], ...(schema.default !== undefined && { default: schema.default }) } : schema;
-}
-
-function typeName(schema) {
-  const name = schema.$ref?.split("/").pop();
-  if (name && !shown.schemas[name]?.enum) return name;
-  schema = resolve(schema);
-  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
-  if (schema.const !== undefined) return JSON.stringify(schema.const);
-  const either = schema.anyOf ?? schema.oneOf;
-  if (either) return either.map(typeName).join(" | ");
-  if (schema.type === "array") return schema.items && Object.keys(schema.items).length ? `array of ${typeName(schema.items)}` : "array";
-  if (schema.type === "object" && schema.title) return schema.title;
-  return schema.format ?? schema.type ?? "any";
-}
-
-function limits(schema) {
-  const words = { minimum: "≥", exclusiveMinimum: ">", maximum: "≤", exclusiveMaximum: "<", minLength: "length ≥", maxLength: "length ≤", multipleOf: "multiple of", pattern: "like" };
-  return Object.entries(words).filter(([key]) => schema[key] !== undefined).map(([key, word]) => `${word} ${schema[key]}`).join(", ");
-}
-
-function first(schema, depth = 0) {
-  // A value to start a field with: the default, else the emptiest one that has the right shape.
-  schema = resolve(schema);
-  if (schema.default !== undefined) return schema.default;
-  if (schema.enum) return schema.enum[0];
-  if (schema.const !== undefined) return schema.const;
-  const either = schema.anyOf ?? schema.oneOf;
-  if (either) return first(either[0], depth);
-  if (schema.type === "object" && depth < 4) {
-    return Object.fromEntries((schema.required ?? []).map((name) => [name, first(schema.properties?.[name] ?? {}, depth + 1)]));
-  }
-  if (schema.type === "string" && schema.format === "date") return new Date().toISOString().slice(0, 10);
-  return { integer: 0, number: 0, boolean: false, array: [], object: {}, string: "" }[schema.type] ?? null;
-}
-
-function fits(schema, value) {
-  // Whether a value has the shape of a schema, as far as it takes to choose between the members of a union.
-  schema = resolve(schema);
-  if (schema.enum) return schema.enum.includes(value);
-  if (schema.const !== undefined) return schema.const === value;
-  const either = schema.anyOf ?? schema.oneOf;
-  if (either) return either.some((member) => fits(member, value));
-  const kind = value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
-  if (schema.type === "object") return kind === "object" && (schema.required ?? []).every((name) => name in value);
-  if (schema.type === "integer") return Number.isInteger(value);
-  return schema.type === undefined || schema.type === kind;
-}
-
-// -- fields -------------------------------------------------------------------------------------------
-// A field is { node, get, set }; `changed` is called after the user has changed it. `get` gives undefined for
-// what cannot be sent yet.
-
-let ids = 0;
-
-function field(schema, changed, depth = 0) {
-  schema = resolve(schema);
-  if (schema.enum) return choice(schema.enum, changed);
-  if (schema.const !== undefined) return choice([schema.const], changed);
-  const either = schema.anyOf ?? schema.oneOf;
-  if (either) return variants(either, changed, depth);
-  if (depth > 5) return anyJson(changed);
-  if (schema.type === "boolean") return choice([false, true], changed);
-  if (schema.type === "null") return { node: h("p", { class: "unsent" }, "null"), get: () => null, set() {} };
-  if (schema.type === "integer" || schema.type === "number") return number(schema, changed);
-  if (schema.type === "string") return string(schema, changed);
-  if (schema.type === "array") return items(schema, changed, depth);
-  if (schema.type === "object" && schema.properties) return members(schema, changed, depth);
-  return anyJson(changed);
-}
-
-function input(properties, changed, read, write) {
-  const node = h(properties.rows ? "textarea" : "input", { id: `f${++ids}`, spellcheck: false, autocomplete: "off", ...properties, oninput: changed });
-  return { node, focus: node, get: () => read(node), set: (value) => { node.value = write(value); } };
-}
-
-function number(schema, changed) {
-  // As text: browsers round what <input type=number> holds, and JSON's integers have no limit.
-  const read = (node) => {
-    const text = node.value.trim();
-    const right = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text) && (schema.type === "number" || /^-?\d+$/.test(text));
-    node.setAttribute("aria-invalid", String(!right));
-    return right ? new Numeral(text) : undefined;
-  };
-  return input({ inputmode: schema.type === "integer" ? "numeric" : "decimal" }, changed, read, (value) => String(value ?? ""));
-}
-
-function string(schema, changed) {
-  const hints = { "date-time": "2026-01-31T12:00:00Z", time: "12:00:00", uuid: "123e4567-e89b-12d3-a456-426614174000", duration: "PT90S" };
-  const properties = schema.format === "date" ? { type: "date" } : schema.maxLength <= 80 || schema.format ? { placeholder: hints[schema.format] ?? "" } : { rows: "1" };
-  return input(properties, changed, (node) => node.value, (value) => (typeof value === "string" ? value : ""));
-}
-
-function choice(values, changed) {
-  const node = h("select", { id: `f${++ids}`, onchange: changed }, values.map((value) => h("option", {}, typeof value === "string" ? value : JSON.stringify(value))));
-  return { node, focus: node, get: () => values[node.selectedIndex], set: (value) => { node.selectedIndex = Math.max(0, values.findIndex((known) => write(known, false) === write(value, false))); } };
-}
-
-function anyJson(changed) {
-  const read = (node) => {
-    const value = maybeParse(node.value);
-    node.setAttribute("aria-invalid", String(value === undefined));
-    return value;
-  };
-  return input({ rows: "2", placeholder: "any JSON" }, changed, read, (value) => write(value, false));
-}
-
-function items(schema, changed, depth) {
-  const rows = h("div", { class: "items" });
-  let fields = [];
-  const add = (value) => {
-    const item = field(schema.items ?? {}, changed, depth + 1);
-    item.set(value);
-    const row = h("div", {}, item.node, h("button", { class: "quiet", type: "button", "aria-label": "Remove this item", onclick() {
-      fields = fields.filter((other) => other !== item);
-      row.remove();
-      changed();
-    } }, "×"));
-    fields.push(item);
-    rows.append(row);
-    return item;
-  };
-  const node = h("div", { class: "group" }, rows, h("button", { class: "quiet", type: "button", onclick() {
-    add(first(schema.items ?? {}, depth + 1)).focus?.focus();
-    changed();
-  } }, "Add an item"));
-  return {
-    node,
-    get: () => { const all = fields.map((item) => item.get()); return all.includes(undefined) ? undefined : all; },
-    set(value) { fields = []; rows.replaceChildren(); for (const item of Array.isArray(value) ? value : []) add(item); },
-  };
-}
-
-function members(schema, changed, depth) {
-  const all = Object.entries(schema.properties).map(([name, of]) => labelled(name, of, (schema.required ?? []).includes(name), changed, depth + 1));
-  return { node: h("div", { class: "group" }, all.map((member) => member.node)), get: () => collect(all), set: (value) => distribute(all, value ?? {}) };
-}
-
-function variants(either, changed, depth) {
-  const pick = h("select", { id: `f${++ids}`, onchange() { show(pick.selectedIndex, first(either[pick.selectedIndex], depth)); changed(); } },
-    either.map((schema) => h("option", {}, typeName(schema))));
-  const place = h("div", {});
-  let current;
-  const show = (index, value) => {
-    pick.selectedIndex = index;
-    current = field(either[index], changed, depth + 1);
-    current.set(value);
-    place.replaceChildren(...(resolve(either[index]).type === "null" ? [] : [current.node]));
-  };
-  show(0, first(either[0], depth));
-  return {
-    node: h("div", { class: "either" }, pick, place), focus: pick, get: () => current.get(),
-    set: (value) => show(Math.max(0, either.findIndex((schema) => fits(schema, plain(value)))), value),
-  };
-}
-
-function labelled(name, schema, required, changed, depth = 0) {
-  const inner = field(schema, changed, depth);
-  const starts = resolve(schema);
-  const send = required ? null : h("input", { type: "checkbox", onchange() { turn(send.checked); changed(); } });
-  const standIn = h("p", { class: "unsent" }, starts.default !== undefined ? ["Not sent: the default is ", h("code", {}, write(starts.default, false))] : "Not sent");
-  const place = h("div", {});
-  const turn = (on) => {
-    if (send) send.checked = on;
-    place.replaceChildren(on ? inner.node : standIn);
-  };
-  inner.set(first(schema, depth));
-  turn(required);
-  const title = inner.focus ? h("label", { for: inner.focus.id }, name) : h("span", { class: "name" }, name);
-  const kind = [typeName(schema), limits(starts)].filter(Boolean).join(", ");
-  return {
-    name, required,
-    node: h("div", { class: "field", role: "group", "aria-label": name }, h("div", { class: "label" }, title, h("small", {}, kind),
-      send ? h("label", { class: "send" }, send, "send") : null), place,
-      starts.description ? h("small", {}, starts.description) : null),
-    sent: () => required || send.checked,
-    get: inner.get,
-    set(value) { inner.set(value); turn(true); },
-    leave: () => turn(required),
-  };
-}
-
-function collect(all) {
-  const sent = all.filter((member) => member.sent());
-  const values = sent.map((member) => member.get());
-  return values.includes(undefined) ? undefined : Object.fromEntries(sent.map((member, i) => [member.name, values[i]]));
-}
-
-function distribute(all, values) {
-  for (const member of all) {
-    if (Object.hasOwn(values, member.name)) member.set(values[member.name]);
-    else member.leave();
-  }
-}
-
-// -- JSON text ------------------------------------------------------------------------------------------
-// Numbers keep the digits they were written with: JavaScript would round 12345678901234567890.
-
-class Numeral {
-  constructor(text) { this.text = text; }
-  toString() { return this.text; }
-}
-
-const TOKEN = /\s+|"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[[\]{}:,]/y;
-
-function tokens(text) {
-  const found = [];
-  TOKEN.lastIndex = 0;
-  while (TOKEN.lastIndex < text.length) {
-    const match = TOKEN.exec(text);
-    if (!match) throw new SyntaxError("not JSON");
-    if (match[0].trim()) found.push(match[0]);
-  }
-  return found;
-}
-
-function parse(text) {
-  JSON.parse(text); // for its error messages, which say where
-  const all = tokens(text);
-  let at = 0;
-  const value = () => {
-    const token = all[at++];
-    if (token === "[") return list(() => value());
-    if (token === "{") return Object.fromEntries(list(() => { const name = JSON.parse(all[at++]); at++; return [name, value()]; }));
-    return /^[-\d]/.test(token) ? new Numeral(token) : JSON.parse(token);
-  };
-  const list = (member) => {
-    const found = [];
-    while (!/^[\]}]$/.test(all[at])) { found.push(member()); if (all[at] === ",") at++; }
-    at++;
-    return found;
-  };
-  return value();
-}
-
-function maybeParse(text) {
-  try { return parse(text); } catch { return undefined; }
-}
-
-function plain(value) {
-  return value === undefined ? undefined : JSON.parse(write(value, false));
-}
-
-function write(value, pretty = true, indent = "") {
-  if (value instanceof Numeral) return value.text;
-  if (value === null || typeof value !== "object") return JSON.stringify(value ?? null);
-  const inner = pretty ? `${indent}  ` : "";
-  const parts = Array.isArray(value) ? value.map((item) => write(item, pretty, inner))
-    : Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}:${pretty ? " " : ""}${write(item, pretty, inner)}`);
-  const [open, close] = Array.isArray(value) ? "[]" : "{}";
-  if (!parts.length) return open + close;
-  if (!pretty) return `${open}${parts.join(",")}${close}`;
-  const line = `${open}${parts.join(", ")}${close}`;
-  if (Array.isArray(value) && line.length <= 60 && !line.includes("\n")) return line;
-  return `${open}\n${parts.map((part) => inner + part).join(",\n")}\n${indent}${close}`;
-}
-
-function coloured(text) {
-  const kind = (token, next) => (token[0] === '"' ? (next === ":" ? "k" : "s") : /^[-\d]/.test(token) ? "n" : /^[tfn]/.test(token) ? "w" : "");
-  const pieces = text.match(/\s+|"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[[\]{}:,]/g) ?? [];
-  return pieces.map((piece, i) => { const name = kind(piece, pieces[i + 1]); return name ? h("span", { class: name }, piece) : piece; });
+  $("list").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
 }
 
 // -- one method -------------------------------------------------------------------------------------------
 
-const ids_of_calls = (() => { let last = 0; return () => ++last; })();
+const nextId = (() => { let last = 0; return () => new Numeral(String(++last)); })();
 const drafts = new Map(); // what was typed for each method, kept while the page is open
+const batches = new Map(); // the requests that are to be sent together to each URL
 
-function show(method) {
-  shown = method;
-  document.title = method.name;
-  const fields = method.params.map((param) => labelled(param.name, param.schema, param.required, fromForm));
-  const editor = h("textarea", { id: "request", spellcheck: false, "aria-label": "Request object", oninput: fromText });
-  const problem = h("p", { class: "problem", role: "status" });
-  const response = h("section", { class: "card response idle", "aria-live": "polite", id: "response" }, h("h2", {}, "Response"), h("p", { class: "empty" }, "Nothing called yet."));
-  const buttons = {
-    call: h("button", { class: "primary", id: "call", onclick: () => send(editor.value) }, "Call"),
-    notify: h("button", { id: "notify", title: "Call without an id: the server does not answer", onclick: notify }, "Notify"),
-    curl: h("button", { id: "curl", onclick: (event) => copy(event.target, curl(method.url, editor.value)) }, "Copy as curl"),
-  };
+const isRequest = (value) => value instanceof Object && !Array.isArray(value);
 
-  function fromForm() {
-    const params = collect(fields);
-    problem.textContent = params === undefined ? "A field is not filled in rightly yet." : "";
-    if (params !== undefined) keep(write(requestOf(params)));
+class MethodPage {
+  constructor(method) {
+    useComponents(method.schemas);
+    this.method = method;
+    this.fields = method.params.map((param) => labelled({ ...param, required: Boolean(param.required) }, () => this.fromForm()));
+    this.editor = h("textarea", { id: "request", spellcheck: false, "aria-label": "Request object", oninput: () => this.fromText() });
+    this.problem = h("p", { class: "problem", role: "status" });
+    this.response = new ResponseCard();
+    this.batch = h("section", { class: "card", id: "batch", "aria-label": "Batch", hidden: true });
+    this.history = h("details", { class: "card", id: "history" });
+    this.running = null;
   }
-  function requestOf(params) {
-    const before = maybeParse(editor.value);
-    const id = before?.id instanceof Numeral || typeof before?.id === "string" ? before.id : new Numeral("1");
-    return { jsonrpc: "2.0", method: method.name, ...((method.params.length || Object.keys(params).length) && { params }), id };
+
+  // The form and the text.
+
+  fromForm() {
+    const params = collect(this.fields);
+    this.problem.textContent = params === undefined ? "A field is not filled in rightly yet." : "";
+    if (params !== undefined) this.keep(write(this.requestOf(params)));
   }
-  function keep(text) {
-    editor.value = text;
-    drafts.set(method, text);
-    editor.setAttribute("aria-invalid", "false");
+
+  requestOf(params, id) {
+    const before = maybeParse(this.editor.value)?.id;
+    const kept = before instanceof Numeral || typeof before === "string" ? before : new Numeral("1");
+    return { jsonrpc: "2.0", method: this.method.name, ...((this.method.params.length || Object.keys(params).length) && { params }), id: id ?? kept };
   }
-  function fromText() {
-    drafts.set(method, editor.value);
+
+  keep(text) {
+    this.editor.value = text;
+    drafts.set(this.method, text);
+    this.editor.setAttribute("aria-invalid", "false");
+  }
+
+  fromText() {
+    drafts.set(this.method, this.editor.value);
     try {
-      const { params } = parse(editor.value) ?? {};
-      problem.textContent = "";
-      if (Array.isArray(params)) distribute(fields, Object.fromEntries(params.slice(0, fields.length).map((value, i) => [fields[i].name, value])));
-      else if (params && typeof params === "object") distribute(fields, params);
+      const { params } = parse(this.editor.value) ?? {};
+      this.problem.textContent = "";
+      if (Array.isArray(params)) distribute(this.fields, Object.fromEntries(params.slice(0, this.fields.length).map((value, i) => [this.fields[i].name, value])));
+      else if (params instanceof Object) distribute(this.fields, params);
     } catch (error) {
-      problem.textContent = error.message;
+      this.problem.textContent = error.message;
     }
-    editor.setAttribute("aria-invalid", String(Boolean(problem.textContent)));
+    this.editor.setAttribute("aria-invalid", String(Boolean(this.problem.textContent)));
   }
-  function notify() {
-    const request = maybeParse(editor.value);
-    if (!request || Array.isArray(request)) { problem.textContent = "Only a single Request object can be sent as a notification from here."; return; }
+
+  put(text) {
+    this.editor.value = text;
+    this.fromText();
+  }
+
+  start(params) {
+    const draft = drafts.get(this.method);
+    if (params !== undefined) this.put(write({ ...this.requestOf({}, nextId()), params }));
+    else if (draft !== undefined) this.put(draft);
+    else this.keep(write(this.requestOf(collect(this.fields) ?? {}, nextId())));
+  }
+
+  single(what) {
+    const request = maybeParse(this.editor.value);
+    if (isRequest(request)) return request;
+    this.problem.textContent = `Only a single Request object can be ${what}.`;
+    return undefined;
+  }
+
+  // Calling.
+
+  async run(work) {
+    this.running = new AbortController();
+    this.busy(true);
+    try {
+      await work(this.running.signal);
+    } catch (error) {
+      this.response.showFailure(this.running.signal.aborted ? "Stopped: the server may have run it all the same." : `No answer: ${error.message}`);
+    }
+    this.busy(false);
+  }
+
+  busy(isBusy) {
+    for (const button of this.buttons) button.disabled = isBusy;
+    this.stop.hidden = !isBusy;
+  }
+
+  send(text) {
+    return this.run(async (signal) => {
+      const answer = await post(this.method.url, text, signal);
+      this.response.show(answer);
+      const [told, isGood] = outcome(answer.status, answer.ok, maybeParse(answer.content));
+      remember({ hash: this.method.hash, name: maybeParse(text)?.method ?? "Batch", text, told, isGood, ms: answer.ms });
+      this.drawHistory();
+    });
+  }
+
+  notify() {
+    const request = this.single("sent as a notification");
+    if (!request) return;
     const { id, ...rest } = request;
-    send(write(rest));
-  }
-  async function send(text) {
-    for (const button of [buttons.call, buttons.notify]) button.disabled = true;
-    const started = performance.now();
-    try {
-      const answer = await fetch(method.url, { method: "POST", headers: { "Content-Type": "application/json" }, body: text });
-      const content = await answer.text();
-      render(answer, content, performance.now() - started);
-    } catch (error) {
-      failed(`No answer: ${error.message}`);
-    }
-    for (const button of [buttons.call, buttons.notify]) button.disabled = false;
-  }
-  function render(answer, content, ms) {
-    const parsed = maybeParse(content);
-    const error = parsed?.error;
-    const good = answer.ok && !error && (answer.status === 204 || parsed !== undefined);
-    const told = error ? [error.message, error.data?.message].filter((part) => typeof part === "string").join(": ") : null;
-    const pill = answer.status === 204 ? "No answer, as asked" : error ? `Error ${error.code}` : Array.isArray(parsed) ? "Batch" : good ? "Result" : "Not JSON-RPC";
-    const body = parsed !== undefined && "result" in Object(parsed) ? parsed.result : parsed;
-    const text = answer.status === 204 ? "" : parsed === undefined ? content : write(body);
-    fill(!good, [h("span", { class: "pill" }, pill), h("span", {}, `HTTP ${answer.status}`), h("span", { id: "latency" }, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`),
-      h("span", {}, `${new Blob([content]).size} bytes`), text ? h("button", { class: "quiet", onclick: (event) => copy(event.target, text) }, "Copy") : null],
-    told ? h("p", { class: "told" }, told) : null,
-    answer.status === 204 ? h("p", { class: "empty" }, "A notification is never answered.") : h("pre", { id: "result", tabindex: "0" }, parsed !== undefined && text.length < 200_000 ? coloured(text) : text));
-  }
-  function failed(message) {
-    fill(true, [h("span", { class: "pill" }, "Failed")], h("p", { class: "told" }, message));
-  }
-  function fill(bad, facts, ...content) {
-    response.className = `card response${bad ? " bad" : ""}`;
-    response.replaceChildren(h("h2", {}, "Response"), h("div", { class: "facts" }, facts), ...content.filter(Boolean));
-    response.scrollIntoView({ block: "nearest" });
+    this.send(write(rest));
   }
 
-  const more = [method["x-more-positions"] && "more values by position", method["x-more-names"] && "more members by name"].filter(Boolean).join(" and ");
-  $("method").replaceChildren(...[
-    h("h1", {}, method.name), h("p", { class: "signature" }, ...signature(method)),
-    method.summary ? h("p", { class: "summary" }, method.summary) : null,
-    method.description ? h("p", { class: "description" }, method.description) : null,
-    h("div", { class: "pair" },
-      h("section", { class: "card", "aria-label": "Parameters", id: "form" }, h("h2", {}, "Parameters"), fields.map((member) => member.node),
-        fields.length ? null : h("p", { class: "empty" }, more ? "" : "This method takes none."),
-        more ? h("p", { class: "empty" }, `It takes ${more}: write them into the request.`) : null),
-      h("section", { class: "card request" }, h("h2", {}, "Request", h("span", { class: "faint" }, `POST ${method.url}`)), editor, problem)),
-    h("div", { class: "actions" }, buttons.call, buttons.notify, buttons.curl, h("span", { class: "faint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter"), " calls")),
-    response].filter(Boolean));
-  const start = drafts.get(method);
-  if (start === undefined) keep(write({ ...requestOf(collect(fields) ?? {}), id: new Numeral(String(ids_of_calls())) }));
-  else { editor.value = start; fromText(); }
-  $("method").scrollTop = 0;
-  list();
+  repeat(count) {
+    if (!(count >= 1)) { this.problem.textContent = "Say how often it is to be called."; return; }
+    this.run(async (signal) => {
+      const told = this.stop.textContent;
+      const done = await repeat(this.method.url, this.editor.value, count, signal, (n) => { this.stop.textContent = `Stop · ${n} of ${count}`; });
+      this.stop.textContent = told;
+      this.response.showRepeated(done);
+    });
+  }
+
+  // The batch.
+
+  addToBatch() {
+    const request = this.single("part of a batch");
+    if (!request) return;
+    batches.set(this.method.url, [...(batches.get(this.method.url) ?? []), request]);
+    this.drawBatch();
+  }
+
+  drawBatch() {
+    const requests = batches.get(this.method.url) ?? [];
+    const keep = (changed) => { batches.set(this.method.url, changed); this.drawBatch(); };
+    this.batch.hidden = !requests.length;
+    const numbered = () => requests.map((request, i) => (request.id === undefined ? request : { ...request, id: new Numeral(String(i + 1)) }));
+    this.batch.replaceChildren(h("h2", {}, `Batch of ${requests.length}`, h("span", { class: "faint" }, "sent in one request")),
+      h("ol", {}, requests.map((request, i) => h("li", {}, h("code", {}, `${request.method} ${request.params === undefined ? "" : write(request.params, false)}`),
+        request.id === undefined ? h("small", {}, "notification") : null,
+        h("button", { class: "quiet", type: "button", "aria-label": `Remove call ${i + 1}`, onclick: () => keep(requests.filter((_, j) => j !== i)) }, "×")))),
+      h("div", { class: "actions" }, h("button", { class: "primary", type: "button", id: "call-batch", onclick: () => this.send(write(numbered())) }, "Call the batch"),
+        h("button", { type: "button", onclick: () => this.put(write(numbered())) }, "Edit as JSON"), h("button", { type: "button", onclick: () => keep([]) }, "Clear")));
+  }
+
+  drawHistory() {
+    const entries = history();
+    this.history.hidden = !entries.length;
+    this.history.replaceChildren(h("summary", {}, `History · ${entries.length}`),
+      h("ol", {}, entries.map((entry) => h("li", { class: entry.isGood ? "" : "bad" },
+        h("button", { type: "button", class: "quiet", onclick: () => restore(entry) }, h("code", {}, entry.name), h("span", { class: "pill" }, entry.told),
+          h("small", {}, `${ms(entry.ms)} · ${new Date(entry.at).toLocaleTimeString()}`))))),
+      h("button", { class: "quiet", type: "button", onclick: () => { forget(); this.drawHistory(); } }, "Forget them"));
+  }
+
+  // What is to be seen.
+
+  copyAs(button, make) {
+    const made = make(new URL(this.method.url, location).href, this.editor.value, headers());
+    if (made === undefined) this.problem.textContent = "Only Request objects can be copied like this.";
+    else copy(button, made);
+  }
+
+  link() {
+    const request = this.single("linked to");
+    return request && new URL(`${this.method.hash}${request.params === undefined ? "" : `?params=${encodeURIComponent(write(request.params, false))}`}`, location).href;
+  }
+
+  actions() {
+    const button = (id, label, onclick, of = {}) => h("button", { id, type: "button", onclick, ...of }, label);
+    const call = button("call", "Call", () => this.send(this.editor.value), { class: "primary", title: "Ctrl+Enter" });
+    const notify = button("notify", "Notify", () => this.notify(), { title: "Call without an id: the server does not answer" });
+    const count = h("input", { id: "times", "aria-label": "How often to repeat", inputmode: "numeric", value: "20" });
+    const again = button("repeat", "Repeat", () => this.repeat(Number(count.value)), { title: "Call so often, and see how long each took" });
+    this.stop = button("stop", "Stop", () => this.running.abort(), { hidden: true });
+    this.buttons = [call, notify, again];
+    const formats = [["curl", "curl", curl], ["python", "Python", python], ["javascript", "JavaScript", javascript], ["link", "Link", () => this.link()]];
+    return h("div", { class: "actions" }, call, notify, button("add-to-batch", "Add to batch", () => this.addToBatch()),
+      h("div", { class: "joined" }, again, count, h("span", { class: "faint", "aria-hidden": "true" }, "×")), this.stop,
+      h("div", { class: "copies" }, h("span", { class: "faint" }, "Copy as"), h("div", { class: "segments", role: "group", "aria-label": "Copy as" },
+        formats.map(([id, label, make]) => button(id, label, (event) => this.copyAs(event.target, make))))));
+  }
+
+  examples() {
+    const found = this.method.examples ?? [];
+    const paramsOf = (example) => Object.fromEntries(example.params.map((param) => [param.name, param.value]));
+    const fill = (example) => this.put(write(this.requestOf(paramsOf(example))));
+    return found.length ? h("p", { class: "examples" }, h("span", { class: "faint" }, "Examples"), found.map((example) => h("button", { class: "quiet", type: "button", onclick: () => fill(example) }, example.name))) : null;
+  }
+
+  draw() {
+    const { method } = this;
+    const more = [method["x-more-positions"] && "more values by position", method["x-more-names"] && "more members by name"].filter(Boolean).join(" and ");
+    const tags = [method.deprecated && "deprecated", ...(method.tags ?? []).map((tag) => tag.name)].filter(Boolean);
+    const errors = method.errors ?? [];
+    $("method").replaceChildren(...[
+      h("h1", {}, method.name), h("p", { class: "signature" }, ...signature(method)),
+      tags.length ? h("p", { class: "tags" }, tags.map((tag) => h("span", { class: "tag" }, tag))) : null,
+      method.summary ? h("p", { class: "summary" }, method.summary) : null,
+      method.description ? h("p", { class: "description" }, method.description) : null,
+      method.result.description ? h("p", { class: "description" }, h("b", {}, "Returns "), method.result.description) : null,
+      errors.length ? h("p", { class: "description" }, h("b", {}, "Errors "), errors.map((error) => `${error.code} ${error.message}`).join(" · ")) : null,
+      this.examples(),
+      h("div", { class: "pair" },
+        h("section", { class: "card", "aria-label": "Parameters", id: "form" }, h("h2", {}, "Parameters"), this.fields.map((member) => member.node),
+          this.fields.length ? null : h("p", { class: "empty" }, more ? "" : "This method takes none."),
+          more ? h("p", { class: "empty" }, `It takes ${more}: write them into the request.`) : null),
+        h("section", { class: "card request" }, h("h2", {}, "Request", h("span", { class: "faint" }, `POST ${method.url}`)), this.editor, this.problem)),
+      this.actions(), this.batch, this.response.node, this.history].filter(Boolean));
+    this.drawBatch();
+    this.drawHistory();
+    $("method").scrollTop = 0;
+  }
 }
 
 function signature(method) {
@@ -423,61 +260,65 @@ function signature(method) {
   return ["(", ...of, `) → ${typeName(method.result.schema)}`];
 }
 
-function curl(url, text) {
-  const value = maybeParse(text);
-  const content = (value === undefined ? text : write(value, false)).replaceAll("'", String.raw`'\''`);
-  return `curl -X POST '${new URL(url, location)}' -H 'Content-Type: application/json' -d '${content}'`;
-}
-
-async function copy(button, text) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    // Without https, and not on localhost, browsers keep the clipboard from pages: let the user take it.
-    const area = h("textarea", { "aria-label": "Text to copy", rows: "4" });
-    area.value = text;
-    button.closest("section, .actions").append(area);
-    area.select();
-    area.addEventListener("blur", () => area.remove());
-    return;
-  }
-  setTimeout(() => { button.textContent = before; }, 1200);
-}
-
 // -- around it ------------------------------------------------------------------------------------------------
 
+let open = null;
+
+function show(method, params) {
+  shown = method;
+  document.title = method.name;
+  open = new MethodPage(method);
+  open.draw();
+  open.start(params);
+  list();
+}
+
+function restore(entry) {
+  const method = methods.find((other) => other.hash === entry.hash);
+  if (!method) return;
+  drafts.set(method, entry.text);
+  if (method === shown) open.put(entry.text);
+  else location.hash = method.hash;
+  $("method").scrollTop = 0;
+}
+
 function follow() {
-  const method = methods.find((m) => m.hash === location.hash) ?? methods[0];
+  // A link fills the form in and calls nothing: whoever opens it is to see what it does first.
+  const [hash, query] = location.hash.split("?");
+  const method = methods.find((m) => m.hash === hash) ?? methods[0];
+  const linked = maybeParse(new URLSearchParams(query).get("params") ?? "");
   openMenu(false);
-  if (method && method !== shown) show(method);
+  if (method && (method !== shown || linked !== undefined)) show(method, linked);
 }
 
-function openMenu(open) {
-  $("methods").classList.toggle("open", open);
-  $("menu").setAttribute("aria-expanded", String(open));
+function openMenu(isOpen) {
+  $("methods").classList.toggle("open", isOpen);
+  $("menu").setAttribute("aria-expanded", String(isOpen));
 }
 
-const THEMES = ["auto", "light", "dark"];
+const THEMES = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" };
 
 function theme(name) {
   if (name === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = name;
-  $("theme").textContent = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" }[name];
-  try { localStorage.setItem("demijohn-theme", name); } catch { /* a browser that keeps nothing still shows it */ }
+  $("theme").textContent = THEMES[name];
 }
 
 function startTheme() {
-  let name = "auto";
-  try { name = localStorage.getItem("demijohn-theme") ?? name; } catch { /* see above */ }
-  theme(THEMES.includes(name) ? name : "auto");
-  $("theme").addEventListener("click", () => { name = THEMES[(THEMES.indexOf(name) + 1) % THEMES.length]; theme(name); });
+  const names = Object.keys(THEMES);
+  let name = stored("localStorage", "theme", "auto");
+  if (!names.includes(name)) name = "auto";
+  theme(name);
+  $("theme").addEventListener("click", () => {
+    name = names[(names.indexOf(name) + 1) % names.length];
+    store("localStorage", "theme", name);
+    theme(name);
+  });
 }
 
 function onKey(event) {
-  const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
-  if (event.key === "/" && !typing) {
+  const isTyping = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+  if (event.key === "/" && !isTyping) {
     event.preventDefault();
     openMenu(true);
     $("search").focus();
@@ -496,6 +337,7 @@ function onKey(event) {
 }
 
 startTheme();
+startHeaders();
 $("menu").addEventListener("click", () => openMenu(!$("methods").classList.contains("open")));
 $("search").addEventListener("input", list);
 addEventListener("hashchange", follow);
