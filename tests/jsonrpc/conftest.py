@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
+from tests.jsonrpc import browser
 
 # Beside what the suites of others are run from: kept from run to run, and no part of the project.
 NPM = Path(__file__).parents[2] / ".compat" / "npm"
@@ -83,3 +85,27 @@ def shop_url() -> Iterator[str]:
     """The address of the methods of shop.py, served."""
     with serving("shop:app", Path(__file__).parent) as address:
         yield f"{address}/api"
+
+
+@pytest.fixture(scope="session")
+def gallery_url() -> Iterator[str]:
+    """The address of the application of gallery.py, served."""
+    with serving("gallery:with_gallery()", Path(__file__).parent) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with browser.chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(chromium: webdriver.Chrome, gallery_url: str) -> Iterator[browser.Page]:
+    chromium.get_log("browser")
+    page = browser.Page(chromium, gallery_url)
+    yield page
+    # A failed call is told to the console too; anything else there is a fault of the page, or a breach of its policy.
+    log = [entry for entry in chromium.get_log("browser") if entry["level"] != "DEBUG"]
+    chromium.execute_script("sessionStorage.clear()")
+    assert [entry for entry in log if "the server responded with a status of" not in entry["message"]] == []

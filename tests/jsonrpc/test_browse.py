@@ -1,168 +1,14 @@
-"""The page at /api/browse in a real browser (Chromium), against a real server."""
+"""The page at /api/browse in a real browser (Chromium), against a real server: methods, forms and calls."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import pytest
-
-pytest.importorskip("selenium")
-
-from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
-
-CHROMIUM = shutil.which("chromium")
-CHROMEDRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="needs a browser: apt-get install chromium chromium-driver"
-)
-PATIENCE_S = 30
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1280,900",
-]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The address of `demijohn serve` with the application of gallery.py."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "DEMIJOHN_"))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "demijohn", "serve", "-b", "127.0.0.1:0", "gallery:with_gallery()"],
-        cwd=Path(__file__).parent,
-        env=environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        printed = ""
-        for line in process.stdout:
-            printed += line
-            if "Worker ready" in line:
-                break
-        address = re.search(r"Listening at: (http://[\d.]+:\d+)", printed)
-        assert address, printed
-        yield address[1]
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-class Page:
-    """The page, and what a person does on it."""
-
-    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
-        self.driver = driver
-        self.url = url
-
-    def open(self, method: str = "") -> Page:
-        self.driver.get("about:blank")  # so that a new fragment loads the page anew
-        self.driver.get(f"{self.url}/api/browse{f'#{method}' if method else ''}")
-        self.wait(lambda _: self.driver.find_element(By.TAG_NAME, "body").get_attribute("data-ready"))
-        return self
-
-    def wait(self, condition: Any) -> Any:
-        # The page may draw an element anew between finding and reading it: then the condition is asked again.
-        again = [NoSuchElementException, StaleElementReferenceException]
-        return WebDriverWait(self.driver, PATIENCE_S, ignored_exceptions=again).until(condition)
-
-    def one(self, selector: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector: str) -> list[Any]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def texts(self, selector: str) -> list[str]:
-        return [node.text for node in self.all(selector)]
-
-    def field(self, name: str) -> Any:
-        """The control of the parameter of that name."""
-        return self.one(f'#form [aria-label="{name}"] :is(input:not([type="checkbox"]), textarea, select)')
-
-    def fill(self, name: str, text: str) -> None:
-        field = self.field(name)
-        field.clear()
-        field.send_keys(text)
-
-    def send_optional(self, name: str) -> None:
-        self.one(f'#form [aria-label="{name}"] input[type="checkbox"]').click()
-
-    @property
-    def request(self) -> Any:
-        return json.loads(self.one("#request").get_property("value"))
-
-    def write_request(self, text: str) -> None:
-        self.one("#request").clear()
-        self.one("#request").send_keys(text)
-
-    def press(self, button: str) -> None:
-        self.one(f"#{button}").click()
-
-    def answer(self) -> str:
-        """What the pill says, once there is an answer and another call can be made."""
-        self.wait(lambda _: self.all("#response .pill") and self.one("#call").is_enabled())
-        return str(self.one("#response .pill").text)
-
-    def view(self, name: str) -> None:
-        """Have the result shown in another way; nothing when there is but one."""
-        for button in self.all("#response .segments button"):
-            if button.text == name:
-                button.click()
-
-    def result(self) -> Any:
-        assert self.answer() == "Result", self.one("#response").text
-        self.view("JSON")
-        return json.loads(self.one("#result").text)
-
-
-@pytest.fixture
-def page(chromium: webdriver.Chrome, url: str) -> Iterator[Page]:
-    chromium.get_log("browser")
-    yield Page(chromium, url)
-    # A failed call is told to the console too; anything else there is a fault of the page, or a breach of its policy.
-    told = [
-        entry
-        for entry in chromium.get_log("browser")
-        if "the server responded with a status of" not in entry["message"]
-    ]
-    assert told == []
+from selenium.webdriver.support.ui import Select
+from tests.jsonrpc.browser import PATIENCE_S, Page
 
 
 def test_the_page_lists_the_methods_and_calls_one(page: Page) -> None:
@@ -314,14 +160,9 @@ def test_what_was_typed_is_kept_while_the_page_is_open(page: Page) -> None:
 
 
 def test_the_curl_command_does_what_the_page_does(page: Page) -> None:
-    page.driver.execute_cdp_cmd(
-        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
-    )
     page.open("Shop.find")
     page.write_request('{"jsonrpc":"2.0","method":"Shop.find","params":{"key":"it\'s \\"5\\" €"},"id":1}')
-    page.press("curl")
-    page.wait(lambda _: page.one("#curl").text == "Copied")
-    command = page.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    command = page.copied("curl")
     assert command.startswith(f"curl -X POST '{page.url}/api' -H 'Content-Type: application/json' -d '")
     done = subprocess.run(
         ["sh", "-c", f"{command} -sS"], capture_output=True, text=True, timeout=PATIENCE_S, check=True
@@ -340,14 +181,10 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page: Page) -> None:
     def ground() -> str:
         return str(page.one("body").value_of_css_property("background-color"))
 
-    def prefer(scheme: str) -> None:
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
     page.open()
-    prefer("light")
+    page.prefer("light")
     light = ground()
-    prefer("dark")
+    page.prefer("dark")
     dark = ground()
     assert light != dark
     page.press("theme")
@@ -355,15 +192,13 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page: Page) -> None:
     page.open()
     assert ground() == light
     page.press("theme")
-    prefer("light")
+    page.prefer("light")
     assert ground() == dark
     page.press("theme")
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
-    metrics = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
+    with page.on_a_phone():
         page.open("Shop.order")
         page.one('[aria-label="items"] .group > button').click()
         assert not page.one("nav").is_displayed()
@@ -374,12 +209,12 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
         assert not page.one("nav").is_displayed()
         page.one("#call").click()
         assert page.result() == 2
-        for method in ("Shop.order", "Shop.find", "Math.add"):
+        for method in ("Shop.order", "Shop.find", "Math.add", "Data.sales"):
             page.open(method)
+            page.press("call")
+            page.answer()
             assert page.driver.execute_script("return document.querySelector('main').scrollWidth") <= 360
             assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 360
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_every_control_has_a_name(page: Page) -> None:

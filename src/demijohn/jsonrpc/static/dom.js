@@ -31,7 +31,7 @@ export function store(storage, name, value) {
 }
 
 export async function copy(button, text) {
-  const before = button.textContent;
+  button.dataset.label ??= button.textContent; // it may still say "Copied"
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -43,5 +43,5 @@ export async function copy(button, text) {
     return;
   }
   button.textContent = "Copied";
-  setTimeout(() => { button.textContent = before; }, 1200);
+  setTimeout(() => { button.textContent = button.dataset.label; }, 1200);
 }

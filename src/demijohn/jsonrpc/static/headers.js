@@ -34,15 +34,15 @@ function draw(dialog) {
     h("input", { "aria-label": "Name of the header", placeholder: "X-Name", value: field[0], oninput: (event) => write(i, 0, event.target.value) }),
     h("input", { "aria-label": "Value of the header", placeholder: "value", value: field[1], oninput: (event) => write(i, 1, event.target.value) }),
     h("button", { class: "quiet", type: "button", "aria-label": "Remove this header", onclick() { keep({ fields: chosen.fields.filter((_, j) => j !== i) }); draw(dialog); } }, "×")));
-  dialog.replaceChildren(
+  dialog.replaceChildren(h("form", { method: "dialog" },
     h("h2", { id: "headers-title" }, "Sent with each call"),
     h("label", {}, "Authorization", scheme),
     ...(chosen.scheme === "bearer" ? [text("token", "Token", "password")] : []),
     ...(chosen.scheme === "basic" ? [text("user", "User"), text("password", "Password", "password")] : []),
     h("p", { class: "caption" }, "Other headers"), ...rows,
-    h("button", { class: "quiet", type: "button", id: "add-header", onclick() { keep({ fields: [...chosen.fields, ["", ""]] }); draw(dialog); dialog.querySelector(".entry:last-of-type input").focus(); } }, "Add a header"),
+    h("button", { class: "quiet", type: "button", id: "add-header", onclick() { keep({ fields: [...chosen.fields, ["", ""]] }); draw(dialog); [...dialog.querySelectorAll(".entry")].at(-1).firstChild.focus(); } }, "Add a header"),
     h("p", { class: "empty" }, "They stay in this tab until it is closed, and are part of what is copied."),
-    h("div", { class: "actions" }, h("button", { class: "primary", type: "button", onclick: () => dialog.close() }, "Done")));
+    h("div", { class: "actions" }, h("button", { class: "primary" }, "Done"))));
 }
 
 export function startHeaders() {
