@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,3 +51,22 @@ def test_whatever_is_answered_is_refused_or_made_of_whole_lines(status: str, hea
     lines = message.field_lines.split(b"\r\n")
     assert lines.pop() == b""
     assert all(b":" in line and b"\n" not in line and b"\r" not in line for line in lines)
+
+
+def test_a_field_is_encoded_alike_each_time() -> None:
+    for _ in range(2):
+        message = response_message("200 OK", [("X-A", "1"), ("Set-Cookie", "a=b"), ("Content-Length", "3")], b"abc")
+        assert (message.field_lines, message.content_length) == (b"X-A: 1\r\nSet-Cookie: a=b\r\n", 3)
+        message = response_message("200 OK", [("Server", "mine"), ("Connection", "close"), ("x-a", "1")], b"")
+        assert (message.field_lines, message.own_fields) == (b"Server: mine\r\nx-a: 1\r\n", frozenset({b"server"}))
+
+
+def test_pairs_may_be_lists_and_values_that_are_equal_may_look_different() -> None:
+    for value in ("1", 1, True, 1.0):
+        pairs: list[Any] = [("X-Equal", value), ["X-Equal", value]]
+        assert response_message("200 OK", pairs, b"").field_lines == f"X-Equal: {value}\r\n".encode() * 2
+
+
+def test_more_lines_than_are_kept_are_encoded_all_the_same() -> None:
+    for number in range(3000):
+        assert response_message("200 OK", [("X-N", str(number))], b"").field_lines == b"X-N: %d\r\n" % number

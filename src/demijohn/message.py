@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -56,7 +56,9 @@ class Origin:
     proxy was asked for, instead of the Host field. `told` says what trusted proxies tell of one request; None when
     the peer is none. `tls` says of a connection with TLS what the environ has of it. `lend_socket` gives
     the connection of the request being answered to the application, as a socket of its own that blocks: what the
-    application answers then is not sent. None from a server that cannot.
+    application answers then is not sent. None from a server that cannot. `environ_start` is the environ module's own:
+    what it has made for the last request. It is never changed after that, and the rest is not either once there was
+    a request.
     """
 
     scheme: str = "http"
@@ -69,6 +71,7 @@ class Origin:
     told: Callable[[RequestHead], Origin] | None = None
     tls: Callable[[], dict[str, str]] | None = None
     lend_socket: Callable[[], socket] | None = None
+    environ_start: Any = field(default=None, init=False, compare=False, repr=False)
 
 
 def origin_of(head: RequestHead) -> Origin:
@@ -241,7 +244,56 @@ def response_message(
     Raises BadResponse for a status or a field that would break the message (RFC 9110 §5.5: CR, LF and NUL in
     a value are how responses are split).
     """
-    # RFC 9112 §4. The reason goes out as ISO 8859-1; a control in it could end the line.
+    if status not in _statuses:
+        _check_status(status)
+    content_length: int | None = None
+    own_fields: frozenset[bytes] = _NO_FIELDS
+    block = b""
+    for pair in headers:
+        try:
+            line = _lines.get(pair)
+        except TypeError:
+            line = None  # some write their pairs as lists
+        if line is not None:
+            block += line
+            continue
+        name, value = pair
+        lower = name.lower()
+        if lower == "content-length":
+            if not (value.isascii() and value.isdecimal()):
+                raise BadResponse(f"Content-Length {value!r} is not a number of bytes")
+            content_length = int(value)
+        elif lower not in HOP_BY_HOP:
+            if ":" in name:
+                raise BadResponse(f"{name!r} is not a header name")
+            line = encode_field_lines([f"{name}: {value}\r\n"])
+            block += line
+            if lower in ("date", "server"):
+                own_fields = own_fields | {lower.encode()}
+            elif lower != "set-cookie":  # what is one client's has no place in what is kept for all
+                _keep(pair, line)
+    return ResponseMessage(status, block, content, content_length, own_fields, close)
+
+
+# Statuses that are known to be good, and field lines that were encoded before: most answers of an application repeat
+# those of others. bench/wsgi.py: eight lines take 1.0 us where encoding them takes 5.2.
+_statuses: set[str] = set()
+_lines: dict[tuple[str, str], bytes] = {}
+_MOST_KEPT = 512
+_LONGEST_KEPT_BYTES = 256
+
+
+def _keep(pair: tuple[str, str], line: bytes) -> None:
+    """Keep an encoded field line, unless equality with `pair` would not say that it is the same one."""
+    if len(line) <= _LONGEST_KEPT_BYTES and type(pair) is tuple and type(pair[0]) is type(pair[1]) is str:
+        if len(_lines) >= _MOST_KEPT:
+            _lines.clear()  # values that differ each time, such as of ETag
+        _lines[pair] = line
+
+
+def _check_status(status: str) -> None:
+    """Raise BadResponse for a status line that RFC 9112 §4 does not know."""
+    # The reason goes out as ISO 8859-1; a control in it could end the line.
     code = status[:3]
     if not (
         code.isascii() and code.isdecimal() and len(code) == 3 and status[3:4] in ("", " ") and status.isprintable()
@@ -249,24 +301,8 @@ def response_message(
         raise BadResponse(f"the status {status!r} is not three digits, a space and a reason")
     if not status.isascii() and any(char > "\xff" for char in status):
         raise BadResponse(f"the status {status!r} holds characters that ISO 8859-1 cannot say")
-    content_length: int | None = None
-    own_fields: frozenset[bytes] = _NO_FIELDS
-    lines: list[str] = []
-    for name, value in headers:
-        lower = name.lower()
-        if lower == "content-length":
-            if not (value.isascii() and value.isdecimal()):
-                raise BadResponse(f"Content-Length {value!r} is not a number of bytes")
-            content_length = int(value)
-        elif lower in HOP_BY_HOP:
-            continue
-        else:
-            if lower in ("date", "server"):
-                own_fields = own_fields | {lower.encode()}
-            if ":" in name:
-                raise BadResponse(f"{name!r} is not a header name")
-            lines.append(f"{name}: {value}\r\n")
-    return ResponseMessage(status, encode_field_lines(lines), content, content_length, own_fields, close)
+    if type(status) is str and len(_statuses) < _MOST_KEPT:
+        _statuses.add(status)
 
 
 _HOP_BY_HOP_BYTES = frozenset(name.encode() for name in HOP_BY_HOP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 from wsgiref.validate import check_environ
 
@@ -39,6 +40,38 @@ def test_it_has_all_that_pep_3333_asks_for() -> None:
     assert (made["REMOTE_ADDR"], made["REMOTE_PORT"]) == ("192.0.2.1", "4711")
     assert made["wsgi.input_terminated"] is True
     assert made["wsgi.file_wrapper"] is FileWrapper
+
+
+def test_what_one_request_writes_into_its_environ_is_not_in_the_next_one_of_its_connection() -> None:
+    origin, fields = Origin(), [(b"host", b"example.org")]
+    first = environ_of(request(fields=fields, origin=origin))
+    first["HTTP_HOST"] = first["framework.state"] = "changed"
+    assert environ(fields=fields, origin=origin)["HTTP_HOST"] == "example.org"
+    assert "framework.state" not in environ(fields=fields, origin=origin)
+
+
+def test_an_authority_in_one_target_is_not_in_the_next_request() -> None:
+    origin, fields = Origin(), [(b"host", b"example.org")]
+    assert environ(b"http://other.example/", fields, origin=origin)["HTTP_HOST"] == "other.example"
+    assert environ(b"/", fields, origin=origin)["HTTP_HOST"] == "example.org"
+
+
+def test_what_proxies_tell_of_one_request_is_not_in_the_next() -> None:
+    origin, fields = Origin(), [(b"host", b"example.org")]
+    assert environ(fields=fields, origin=origin)["wsgi.url_scheme"] == "http"
+    origin.told = lambda head: replace(origin, scheme="https") if head.target == b"/tls" else origin
+    assert environ(b"/tls", fields, origin=origin)["wsgi.url_scheme"] == "https"
+    assert environ(b"/", fields, origin=origin)["wsgi.url_scheme"] == "http"
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"/a", b"/b?c", b"/%20"]), st.booleans()), max_size=6))
+def test_an_environ_is_the_same_whatever_came_before_on_the_connection(requests: list[tuple[bytes, bool]]) -> None:
+    origin, one, other = Origin(client=("192.0.2.1", 1)), [(b"x-a", b"1")], [(b"x-b", b"2"), (b"x-a", b"3")]
+    for target, is_one in requests:
+        fields = one if is_one else other
+        seen = environ(target, fields, origin=origin)
+        alone = environ(target, fields, origin=Origin(client=("192.0.2.1", 1)))
+        assert {**seen, "wsgi.input": None} == {**alone, "wsgi.input": None}
 
 
 def test_it_is_made_once() -> None:

@@ -61,6 +61,56 @@ def test_a_list_is_whole_content() -> None:
     assert b"Connection" not in message.field_lines
 
 
+class Told(list[str]):
+    """An iterable of one part, as frameworks answer, that notes what is done with it."""
+
+    def parts(self, *parts: bytes) -> Iterator[bytes]:
+        for part in parts:
+            self.append(f"gave {part.decode()}")
+            yield part
+        self.append("ended")
+
+    def application(self, length: int, *parts: bytes) -> Application:
+        def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            start_response("200 OK", [*PLAIN, ("Content-Length", str(length))])
+            return Closing(self.parts(*parts), lambda: self.append("closed"))
+
+        return application
+
+
+class Closing:
+    def __init__(self, parts: Iterator[bytes], close: Callable[[], None]) -> None:
+        self._parts = parts
+        self.close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
+
+
+def test_a_first_part_that_is_all_there_is_goes_out_before_the_iterable_ends() -> None:
+    told = Told()
+    message = call(told.application(3, b"", b"abc"))
+    assert message.content == b"abc"
+    assert told == ["gave ", "gave abc"]
+    assert message.close is not None
+    message.close()
+    assert told == ["gave ", "gave abc", "ended", "closed"]
+
+
+def test_what_comes_after_all_that_was_declared_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    told = Told()
+    assert content_of(call(told.application(3, b"abc", b"d", b"e"))) == b"abc"
+    assert told == ["gave abc", "gave d", "closed"]
+    assert "longer than its Content-Length" in caplog.text
+
+
+def test_a_first_part_that_is_less_than_was_declared_is_not_all() -> None:
+    told = Told()
+    message = call(told.application(3, b"ab", b"c"))
+    assert content_of(message) == b"abc"
+    assert told == ["gave ab", "gave c", "ended", "closed"]
+
+
 def test_what_is_written_comes_before_what_is_returned() -> None:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         write = start_response("200 OK", PLAIN)

@@ -79,7 +79,13 @@ class WSGIGateway:
 
 
 def _answer(application: WSGIApplication, environ: dict[str, Any]) -> ResponseMessage:
-    return _Call(application, environ).answer()
+    call = _Call()
+    try:
+        iterable = application(environ, call.start_response)
+    except BaseException:
+        call.drop()
+        raise
+    return call.answer(iterable)
 
 
 class _Written:
@@ -131,20 +137,15 @@ class _Written:
 class _Call:
     """One call of the application."""
 
-    __slots__ = ("_headers", "_iterable", "_sent", "_status", "_written")
+    __slots__ = ("_headers", "_sent", "_status", "_written")
 
-    def __init__(self, application: WSGIApplication, environ: dict[str, Any]) -> None:
+    def __init__(self) -> None:
         self._status: str | None = None
         self._headers: list[tuple[str, str]] = []
-        self._written = _Written()
+        self._written: _Written | None = None
         self._sent = False
-        try:
-            self._iterable = application(environ, self._start_response)
-        except BaseException:
-            self._written.drop()
-            raise
 
-    def _start_response(
+    def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
     ) -> Callable[[bytes], object]:
         if exc_info is not None and exc_info[1] is not None:
@@ -157,53 +158,93 @@ class _Call:
             raise AssertionError("start_response was called again without exc_info; PEP 3333 allows it for errors only")
         self._status = status
         self._headers = list(headers)
-        return self._written.append
+        return self._write
 
-    def answer(self) -> ResponseMessage:
-        iterable = self._iterable
+    def _write(self, data: bytes) -> None:
+        if self._written is None:
+            self._written = _Written()
+        self._written.append(data)
+
+    def drop(self) -> None:
+        """Give up what was written."""
+        if self._written is not None:
+            self._written.drop()
+
+    def answer(self, iterable: Iterable[bytes]) -> ResponseMessage:
+        if type(iterable) is list and len(iterable) == 1 and type(iterable[0]) is bytes and self._written is None:
+            return self._message(iterable[0], None)  # bench/wsgi.py: "list"
         close: Callable[[], object] | None = getattr(iterable, "close", None)
         try:
             content = self._content(iterable)
-            self._sent = True
-            if self._status is None:
-                raise AssertionError("the application returned without calling start_response")
             if isinstance(content, FileWrapper) and content is not iterable:
                 close = _both(content.filelike.close, close)
-            return response_message(self._status, self._headers, content, close)
+            message = self._message(content, close)
+            if isinstance(content, _Parts) and message.content_length == len(content.first) and not self._written:
+                # All there is to say is there, and goes out in one piece; only then is the iterable asked for its end.
+                message.content = content.first
+                message.close = content.end if close is None else _both(content.end, close)
+            return message
         except BaseException:
-            self._written.drop()
+            self.drop()
             if close is not None:
                 close()
             raise
 
+    def _message(self, content: bytes | Iterable[bytes], close: Callable[[], object] | None) -> ResponseMessage:
+        self._sent = True
+        if self._status is None:
+            raise AssertionError("the application returned without calling start_response")
+        return response_message(self._status, self._headers, content, close)
+
     def _content(self, iterable: Iterable[bytes]) -> bytes | Iterable[bytes]:
-        written = self._written
-        if isinstance(iterable, FileWrapper) and not written:
+        if isinstance(iterable, FileWrapper) and not self._written:
             return iterable
-        if isinstance(iterable, list | tuple) and not written.is_in_file:
-            return b"".join([written.take(), *iterable] if written else iterable)  # type: ignore[list-item]
+        if isinstance(iterable, list | tuple) and not (self._written and self._written.is_in_file):
+            return b"".join([self._written.take(), *iterable] if self._written else iterable)  # type: ignore[list-item]
         # The status may be set as late as with the first part that is not empty.
         parts = iter(iterable)
         first = next(filter(None, parts), b"")
         if not isinstance(first, bytes):
             raise TypeError(f"the application's iterable gave {type(first).__name__}; WSGI content is bytes")
         if not first:
-            return written.take()
-        return self._in_order(first, parts)
+            return self._written.take() if self._written else b""
+        return _Parts(self, first, parts)
 
-    def _in_order(self, part: bytes | None, parts: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the parts, each after what was written before it came."""
+    def take_written(self) -> Iterator[bytes]:
+        """Yield what has been written, if anything has."""
+        if self._written:
+            content = self._written.take()
+            yield from [content] if isinstance(content, bytes) else _closing(content)
+
+
+class _Parts:
+    """What an iterable gives, each part after what was written before it came. Its first part is known."""
+
+    __slots__ = ("_call", "_parts", "first")
+
+    def __init__(self, call: _Call, first: bytes, parts: Iterator[bytes]) -> None:
+        self.first = first
+        self._parts = parts
+        self._call = call
+
+    def __iter__(self) -> Iterator[bytes]:
+        part: bytes | None = self.first
         try:
-            while True:
-                if self._written:
-                    content = self._written.take()
-                    yield from [content] if isinstance(content, bytes) else _closing(content)
-                if part is None:
-                    return
+            while part is not None:
+                yield from self._call.take_written()
                 yield part
-                part = next(parts, None)
+                part = next(self._parts, None)
+            yield from self._call.take_written()
         finally:
-            self._written.drop()
+            self._call.drop()
+
+    def end(self) -> None:
+        """Let the iterable come to its end. What it still gives is over its Content-Length, and dropped."""
+        try:
+            if next(filter(None, self._parts), None) is not None:
+                log.error("The application's content is longer than its Content-Length and was cut")
+        finally:
+            self._call.drop()
 
 
 def _closing(content: FileWrapper) -> Iterator[bytes]:
@@ -213,8 +254,10 @@ def _closing(content: FileWrapper) -> Iterator[bytes]:
 
 def _both(first: Callable[[], object], second: Callable[[], object] | None) -> Callable[[], object]:
     def close() -> None:
-        first()
-        if second is not None:
-            second()
+        try:
+            first()
+        finally:
+            if second is not None:
+                second()
 
     return close
