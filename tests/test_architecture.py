@@ -15,7 +15,7 @@ json.provider json json.tag
 helpers wrappers sessions
 shared.stores shared.sessions shared.cache shared.ratelimit shared
 heavy.errors heavy.pool heavy.engines heavy.functions heavy.jobs heavy
-routing views templating ctx commands scaffold blueprints fastpath app debughelpers testing
+routing views templating ctx commands scaffold blueprints staticfiles fastpath app debughelpers testing
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
 jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints

@@ -217,6 +217,7 @@ class Flask(Scaffold):
         self.url_map = self.url_map_class(host_matching=host_matching)
         self.subdomain_matching = subdomain_matching
         self._got_first_request = False
+        self._static_view: ft.RouteCallable | None = None
         if self.has_static_folder:
             self._add_static_route(static_host, host_matching)
 
@@ -225,11 +226,12 @@ class Flask(Scaffold):
             raise AssertionError("Invalid static_host/host_matching combination: give both or none.")
         # The rule must not keep the application alive: tests make many.
         this = weakref.ref(self)
+        self._static_view = lambda **arguments: this().send_static_file(**arguments)  # type: ignore[union-attr]
         self.add_url_rule(
             f"{self.static_url_path}/<path:filename>",
             endpoint="static",
             host=static_host,
-            view_func=lambda **arguments: this().send_static_file(**arguments),  # type: ignore[union-attr]
+            view_func=self._static_view,
         )
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -31,6 +31,7 @@ from .signals import (
     request_started,
     request_tearing_down,
 )
+from .staticfiles import StaticFiles
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
@@ -221,16 +222,30 @@ class FastPath:
             if rv is None:
                 view = app.view_functions[route.endpoint]
                 if view is not route.view:
-                    route.view, route.call = view, app.ensure_sync(view)
+                    self._set_view(route, view)
                 arguments = head.arguments
-                rv = route.call(**arguments) if arguments else route.call()  # type: ignore[misc]
+                if not arguments:
+                    rv = route.call()  # type: ignore[misc]
+                else:
+                    files: StaticFiles | None = route.static_files
+                    if files is not None and self._sends_stock_responses() and self._is_final(ctx, route):
+                        message = files.answer(app, head)
+                        if message is not None:
+                            return message
+                    rv = route.call(**arguments)  # type: ignore[misc]
         except Exception as e:
             rv = app.handle_user_exception(e)
         if self._is_final(ctx, route):
             message = self._plain_message(rv, head)
             if message is not None:
+                if route.static_files is not None:
+                    route.static_files.learn(app, head, message)
                 return message
         return self._message(app.finalize_request(rv), head)
+
+    def _set_view(self, route: Route, view: Any) -> None:
+        route.view, route.call = view, self.app.ensure_sync(view)
+        route.static_files = StaticFiles.of_view(view, self.app)
 
     def _is_final(self, ctx: RequestContext, route: Route) -> bool:
         """Whether nobody looks at a response between the view and the wire."""
@@ -241,6 +256,11 @@ class FastPath:
             and not (app.after_request_funcs and route.is_concerned_by(app.after_request_funcs))
             and not request_finished.receivers
             and (not app.config["SECRET_KEY"] or not ctx.may_be_permanent())
+        )
+
+    def _sends_stock_responses(self) -> bool:
+        return self.app.response_class is Response and all(
+            map(is_, _making_and_sending_of(Response), _STOCK_MAKING_AND_SENDING)
         )
 
     def _tears_down(self, ctx: RequestContext, route: Route) -> bool:
@@ -297,7 +317,7 @@ class FastPath:
             if rv is None:
                 view = app.view_functions[route.endpoint]
                 if view is not route.view:
-                    route.view, route.call = view, app.ensure_sync(view)
+                    self._set_view(route, view)
                 rv = yield from _outcome_of(view, **head.arguments or {})
         except Exception as e:
             yield None

@@ -54,6 +54,7 @@ class Route:
 
     wall_s: moving average of the seconds its view takes, kept by the server.
     view, call: the view function, and what to call for it (they differ for `async def`); kept by the dispatcher.
+    static_files: the files that are all that the view sends, or None; kept by the dispatcher.
     may_await: whether a coroutine may have to be waited for; True until the dispatcher knows.
     blueprints: the dotted names of the blueprints around the endpoint, innermost first.
     """
@@ -67,6 +68,7 @@ class Route:
         "may_await",
         "names",
         "rule",
+        "static_files",
         "view",
         "wall_s",
     )
@@ -81,6 +83,7 @@ class Route:
         self.blueprints = tuple(_around(self.endpoint))
         self.view: View | None = None
         self.call: View | None = None
+        self.static_files: Any = None
         self.may_await = True
         self.wall_s = 0.0
 
