@@ -45,6 +45,10 @@ def wait_for(path: str) -> str:
         return pipe.read()
 
 
+def wait_forever() -> None:
+    threading.Event().wait()
+
+
 def fail() -> None:
     raise ValueError("no")
 
@@ -122,6 +126,35 @@ def test_a_call_can_be_cancelled_while_it_runs(pool: ProcessPool, pipe: str) -> 
         running.result(PATIENCE_S)
 
 
+def test_a_call_that_is_cancelled_may_end_by_itself(pool: ProcessPool, pipe: str) -> None:
+    noticed = threading.Event()
+
+    def is_cancelled() -> bool:
+        noticed.set()
+        return True
+
+    running = pool.submit_call(call(wait_for, pipe, is_cancelled=is_cancelled))
+    with open(pipe, "w") as writer:
+        assert noticed.wait(PATIENCE_S)
+        writer.write("cleaned up")
+    assert running.result(PATIENCE_S) == "cleaned up"
+
+
+def test_a_call_that_is_given_up_leaves_its_reply_to_no_other(pipe: str) -> None:
+    def unknown() -> bool:
+        raise LookupError("nobody knows")
+
+    pool = ProcessPool(1)
+    try:
+        asked = pool.submit_call(call(wait_for, pipe, is_cancelled=unknown))
+        after = pool.submit(double, 4)
+        with pytest.raises(LookupError):
+            asked.result(PATIENCE_S)
+        assert after.result(PATIENCE_S) == 8
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def test_a_full_queue_refuses_more(pipe: str) -> None:
     pool = ProcessPool(1, queue_limit=1)
     try:
@@ -162,6 +195,17 @@ def test_shutting_down_ends_what_runs_and_refuses_more(pipe: str) -> None:
             running.result(PATIENCE_S)
     with pytest.raises(RuntimeError, match="was shut down"):
         pool.submit(double, 1)
+
+
+def test_shutting_down_ends_a_call_whose_process_is_just_starting() -> None:
+    for _ in range(5):
+        pool = ProcessPool(1)
+        never_ends = pool.submit(wait_forever)
+        while not never_ends.running():
+            pass
+        pool.shutdown(cancel_futures=True)
+        with pytest.raises(CallCancelled):
+            never_ends.result(0)
 
 
 def test_shutting_down_lets_what_waits_finish() -> None:

@@ -15,6 +15,9 @@ from urllib.parse import quote
 
 import pytest
 
+from demijohn.heavy.jobs import JobStore
+from demijohn.shared import open_store
+
 PATIENCE_S = 30
 
 
@@ -115,6 +118,20 @@ def test_a_job_that_reports_nothing_is_cancelled_by_its_process(site: Site, gate
     gate.wait_for_view()
     site.ask("DELETE", told["url"])
     assert site.end_of(told)["state"] == "cancelled"
+
+
+def test_a_job_whose_server_stops_says_so(site: Site, gate: Any, tmp_path: Path) -> None:
+    running = [site.start(f"/gated?path={quote(str(gate.path))}") for _ in range(2)]
+    for _ in running:
+        gate.wait_for_view()
+    waiting = site.start("/train/m")
+    site.server.send_signal(signal.SIGTERM)
+    assert site.server.wait() == 0
+    records = JobStore(open_store(f"sqlite://{tmp_path}/state.sqlite3"))
+    for told in [*running, waiting]:
+        record = records.get(told["id"])
+        assert record is not None
+        assert (record.state, "as the server stops" in (record.error or "")) == ("failed", True)
 
 
 def test_any_worker_answers_for_a_job(serve: Callable[..., Any], gate: Any, tmp_path: Path) -> None:

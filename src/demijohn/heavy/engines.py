@@ -12,8 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -102,7 +101,8 @@ class Threads:
             self._pending += 1
         future = self._executor.submit(function, *args, **kwargs)
         future.add_done_callback(self._left)
-        return _with_deadline(future, deadline_s, name_of(function))
+        # One that waits still is not begun any more.
+        return _with_deadline(future, deadline_s, name_of(function), give_up=future.cancel)
 
     def _left(self, future: Future[Any]) -> None:
         with self._lock:
@@ -139,13 +139,16 @@ class Inline:
 class Dask:
     """A Dask cluster, which the same modules are installed on.
 
-    The connection is made at the first call, and anew when it was lost; meanwhile calls say so at once.
+    The connection is made at the first call, and anew when it was lost. A call waits three seconds for that; those
+    that waited meanwhile are told what came of it, and not made to wait for one attempt after the other.
     """
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._lock = threading.Lock()
         self._client: Any = None
+        self._failure: BaseException | None = None
+        self._failed_at = float("-inf")
 
     def submit(
         self,
@@ -173,9 +176,12 @@ class Dask:
         return _with_deadline(future, deadline_s, name_of(function), give_up=task.cancel)
 
     def _connected(self) -> Any:
+        asked_at = time.monotonic()
         with self._lock:
             if self._client is not None and self._client.status == "running":
                 return self._client
+            if self._failure is not None and asked_at <= self._failed_at:
+                raise self._unavailable(self._failure) from self._failure
             try:
                 distributed = _distributed()
             except ImportError:
@@ -186,6 +192,7 @@ class Dask:
             try:
                 self._client = distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
             except (OSError, TimeoutError) as error:
+                self._failure, self._failed_at = error, time.monotonic()
                 raise self._unavailable(error) from error
             return self._client
 
@@ -234,52 +241,41 @@ def _follow(done: Any, future: Future[Any], translated: Callable[[BaseException]
             future.set_exception(outcome)
 
 
-class _Deadlined(Future[Any]):
-    """A future whose result must be asked for within a time, for engines that cannot end a call."""
-
-    def __init__(self, inner: Future[Any], deadline: float, name: str, give_up: Callable[[], object]) -> None:
-        super().__init__()
-        self._inner = inner
-        self._deadline = deadline
-        self._name = name
-        self._give_up = give_up
-        inner.add_done_callback(self._copy)
-
-    def _copy(self, inner: Future[Any]) -> None:
-        with contextlib.suppress(Exception):  # given up meanwhile
-            if inner.cancelled():
-                self.cancel()
-            elif (error := inner.exception()) is not None:
-                self.set_exception(error)
-            else:
-                self.set_result(inner.result())
-
-    def result(self, timeout: float | None = None) -> Any:
-        self._wait(timeout)
-        return super().result(0)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        self._wait(timeout)
-        return super().exception(0)
-
-    def _wait(self, timeout: float | None) -> None:
-        left_s = max(0.0, self._deadline - time.monotonic())
-        try:
-            super().exception(left_s if timeout is None else min(timeout, left_s))
-        except FutureTimeout:
-            if timeout is not None and timeout < left_s:
-                raise
-            with contextlib.suppress(Exception):
-                self.set_exception(DeadlineExceeded(f"{self._name} was not done at its deadline and was given up."))
-                self._give_up()
-
-
 def _with_deadline(
-    future: Future[Any], deadline_s: float | None, name: str, give_up: Callable[[], object] = lambda: None
+    future: Future[Any], deadline_s: float | None, name: str, give_up: Callable[[], object]
 ) -> Future[Any]:
+    """Return a future that fails at its deadline, for engines that cannot end a call; then `give_up` is called."""
     if deadline_s is None:
         return future
-    return _Deadlined(future, time.monotonic() + deadline_s, name, give_up)
+    late: Future[Any] = Future()
+
+    def at_deadline() -> None:
+        with contextlib.suppress(InvalidStateError):  # it was done just now
+            late.set_exception(DeadlineExceeded(f"{name} was not done at its deadline and was given up."))
+
+    def at_end(done: Future[Any]) -> None:
+        timer.cancel()
+        if not future.done():
+            give_up()
+
+    # Nobody may be asking for the result: a job's is only looked at when it is there.
+    timer = threading.Timer(deadline_s, at_deadline)
+    timer.daemon = True
+    timer.start()
+    future.add_done_callback(lambda done: _copy(done, late))
+    late.add_done_callback(at_end)
+    return late
+
+
+def _copy(done: Future[Any], late: Future[Any]) -> None:
+    if done.cancelled():
+        late.cancel()
+        return
+    with contextlib.suppress(InvalidStateError):  # given up meanwhile
+        if (error := done.exception()) is not None:
+            late.set_exception(error)
+        else:
+            late.set_result(done.result())
 
 
 # -- the one of this process -------------------------------------------------------------------------------

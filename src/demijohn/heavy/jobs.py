@@ -394,10 +394,12 @@ def _note_end(store: JobStore, started: Record, ended: Future[Any]) -> None:
         record = store.get(started.id) or started
         if record.state in ENDED:
             return
-        if isinstance(error, CallCancelled | CancelledError):
+        if isinstance(error, CallCancelled | CancelledError) and store.is_asked_to_cancel(started.id):
             store.put(replace(record, state=CANCELLED))
         else:
             told = str(error) if isinstance(error, HeavyError) else f"{type(error).__name__}: {error}"
+            if isinstance(error, CancelledError):
+                told = f"{started.name}() was not begun, as the server stops."
             log.error("The job %s (%s) failed: %s", started.id, started.name, told)
             store.put(replace(record, state=FAILED, error=told))
     except StoreUnavailable as unavailable:

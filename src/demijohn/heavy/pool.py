@@ -30,6 +30,8 @@ log = logging.getLogger("demijohn.server.heavy")  # so that it goes where the se
 
 # How often a thread that waits for a call looks whether it was cancelled elsewhere.
 _LOOK_S = 0.25
+# How long it then goes on: it may have noticed itself, and be cleaning up.
+_CLEAN_UP_S = 2.0
 # A call whose process dies is run once more: most often the system was out of memory, or somebody killed it.
 _ATTEMPTS = 2
 # Beside a server: a request that only has to be answered goes first.
@@ -130,16 +132,19 @@ class _Slot:
     def __init__(self, pool: ProcessPool, name: str) -> None:
         self._pool = pool
         self._aborted = False
+        # Around `process`, so that it is not let go of while it is being ended.
+        self._lock = threading.Lock()
         self.process: BaseProcess | None = None
         self._connection: Connection | None = None
         self.thread = threading.Thread(target=self._live, name=name, daemon=True)
         self.thread.start()
 
     def abort(self) -> None:
-        """End the call that runs."""
-        self._aborted = True
-        if self.process is not None:
-            self.process.kill()
+        """End the call that runs, and let no other begin."""
+        with self._lock:
+            self._aborted = True
+            if self.process is not None:
+                self.process.kill()
 
     def _live(self) -> None:
         while (call := self._pool.take()) is not None:
@@ -151,7 +156,8 @@ class _Slot:
                 call.future.set_exception(error)
             else:
                 call.future.set_result(outcome)
-            del call  # its arguments need not live until the next one
+                del outcome
+            del call  # neither need live until the next one
         self._end_process()
 
     def _run(self, call: Call) -> Any:
@@ -172,18 +178,24 @@ class _Slot:
     def _ask(self, call: Call) -> bytes | None:
         """Return the reply; None when the process died."""
         connection = self._started()
+        cancelled_at = None
         try:
             connection.send((call.name, call.payload))
             while not wait([connection], _soonest(call)):
                 if call.deadline is not None and time.monotonic() >= call.deadline:
-                    self._kill()
                     raise DeadlineExceeded(f"{call.name} was not done at its deadline, so its process was ended.")
-                if call.is_cancelled is not None and call.is_cancelled():
-                    self._kill()
+                if cancelled_at is None:
+                    if call.is_cancelled is not None and call.is_cancelled():
+                        cancelled_at = time.monotonic()
+                elif time.monotonic() - cancelled_at >= _CLEAN_UP_S:
                     raise CallCancelled(f"{call.name} was cancelled.")
             return connection.recv_bytes()
         except (EOFError, ConnectionError):
             return None
+        except BaseException:
+            # Whatever it was: the next call must not be given the reply to this one.
+            self._kill()
+            raise
 
     def _started(self) -> Connection:
         if self._connection is None:
@@ -192,8 +204,10 @@ class _Slot:
             process = context.Process(target=_serve, args=(theirs,), name=self.thread.name, daemon=True)
             process.start()
             theirs.close()  # so that its end is noticed here
-            self._connection = ours
-            self.process = process
+            with self._lock:
+                self._connection, self.process = ours, process
+                if self._aborted:  # while it was started
+                    process.kill()
         return self._connection
 
     def _kill(self) -> None:
@@ -203,8 +217,9 @@ class _Slot:
 
     def _end_process(self) -> str:
         """Let go of the process, which ends at the end of its pipe; return how it ended."""
-        process, connection = self.process, self._connection
-        self.process = self._connection = None
+        with self._lock:
+            process, connection = self.process, self._connection
+            self.process = self._connection = None
         if connection is not None:
             connection.close()
         if process is None:

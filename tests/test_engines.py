@@ -1,0 +1,73 @@
+"""What engines that cannot end a call do at its deadline, and while they cannot be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import pytest
+
+from demijohn.heavy import DeadlineExceeded, EngineUnavailable
+from demijohn.heavy.engines import Dask, Threads
+
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def one_thread() -> Iterator[Threads]:
+    engine = Threads(1, queue_limit=5)
+    yield engine
+    engine.shutdown()
+
+
+@pytest.fixture
+def held() -> Iterator[threading.Event]:
+    """What a call waits for that is to last."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_deadline_holds_when_nobody_asks_for_the_result(one_thread: Threads, held: threading.Event) -> None:
+    ended = threading.Event()
+    late = one_thread.submit(held.wait, (), {}, deadline_s=0.1)
+    late.add_done_callback(lambda future: ended.set())
+    assert ended.wait(PATIENCE_S)
+    with pytest.raises(DeadlineExceeded, match="was not done at its deadline"):
+        late.result(0)
+
+
+def test_a_deadline_holds_for_who_awaits_the_call(one_thread: Threads, held: threading.Event) -> None:
+    async def main() -> None:
+        late = one_thread.submit(held.wait, (), {}, deadline_s=0.1)
+        await asyncio.wait_for(asyncio.wrap_future(late), PATIENCE_S)
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(main())
+
+
+def test_a_call_that_waited_past_its_deadline_is_not_begun(one_thread: Threads, held: threading.Event) -> None:
+    done: list[str] = []
+    one_thread.submit(held.wait, (), {})
+    late = one_thread.submit(done.append, ("late",), {}, deadline_s=0.1)
+    with pytest.raises(DeadlineExceeded):
+        late.result(PATIENCE_S)
+    held.set()
+    one_thread.submit(done.append, ("next",), {}, deadline_s=PATIENCE_S).result(PATIENCE_S)
+    assert done == ["next"]
+
+
+def test_calls_do_not_queue_for_a_scheduler_that_is_not_there(free_port: int) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed, so this is NOT TESTED here")
+    engine = Dask(f"tcp://127.0.0.1:{free_port}")
+    begun = time.monotonic()
+    with ThreadPoolExecutor(8) as callers:
+        calls = [callers.submit(engine.submit, abs, (-1,), {}) for _ in range(8)]
+        assert not wait(calls, 15).not_done, "each waited for the attempts of all before it"
+    for call in calls:
+        with pytest.raises(EngineUnavailable, match=rf"127\.0\.0\.1:{free_port} cannot be reached"):
+            call.result()
+    assert time.monotonic() - begun < 15
