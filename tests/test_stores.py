@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from demijohn.shared import (
     open_store,
 )
 from demijohn.shared.ratelimit import parse_rate
+from demijohn.shared.stores import store_url
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
@@ -118,6 +121,61 @@ def test_without_its_store_a_cache_is_empty(free_port: int) -> None:
     assert cache.get("a", "nothing") == "nothing"
     with pytest.raises(StoreUnavailable):
         cache.delete("a")
+
+
+def test_equal_arguments_are_the_same_however_they_came_about(store: Store) -> None:
+    work = Cache(store).memoize(ttl_s=1000)(lambda a, b: [a, b])
+    text = "paris"
+    work(text, text)
+    calls: list[str] = []
+    work.function = lambda a, b: calls.append(a)
+    assert work("".join("paris"), "".join("paris")) == ["paris", "paris"]
+    assert calls == []
+
+
+def test_what_the_cache_cannot_read_any_more_is_made_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(store)
+    store.set("cache:a", b"cno_such_module\nGone\n.")
+    assert cache.get("a", "nothing") == "nothing"
+    assert "cannot be read any more: No module named 'no_such_module'" in caplog.text
+
+
+# -- the default --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the system's directory for temporary files is meanwhile."""
+    monkeypatch.delenv("DEMIJOHN_STATE", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_state_is_kept_where_no_other_user_can_look(temporary: Path) -> None:
+    url = store_url("shop")
+    open_store(url).set("a", b"1")
+    (directory,) = temporary.iterdir()
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert (directory / "shop.sqlite3").exists()
+    assert store_url("shop") == url
+
+
+@pytest.mark.parametrize("trap", ["writable", "link", "theirs"])
+def test_a_directory_that_another_user_prepared_is_refused(temporary: Path, trap: str) -> None:
+    directory = temporary / f"demijohn-{os.getuid()}"
+    if trap == "link":
+        (temporary / "elsewhere").mkdir(mode=0o700)
+        directory.symlink_to(temporary / "elsewhere")
+    else:
+        directory.mkdir(mode=0o700)
+    if trap == "writable":
+        directory.chmod(0o777)
+    if trap == "theirs":
+        if os.getuid() != 0:
+            pytest.skip("only root can give a directory to another user, so this is NOT TESTED here")
+        os.chown(directory, 65534, 65534)
+    with pytest.raises(StoreUnavailable, match="must be a directory that this user owns"):
+        store_url("shop")
 
 
 # -- rate limits ----------------------------------------------------------------------------------

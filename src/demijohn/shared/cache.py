@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import logging
 import pickle
 from collections.abc import Callable
@@ -38,7 +39,13 @@ class Cache:
         except StoreUnavailable as error:
             log.warning("Nothing could be taken from the cache: %s", error)
             return default
-        return default if content is None else pickle.loads(content)
+        if content is None:
+            return default
+        try:
+            return pickle.loads(content)
+        except Exception as error:  # what it was made from may have changed since: any error is possible
+            log.warning("What the cache has of %r cannot be read any more: %s", key, error)
+            return default
 
     def set(self, key: str, value: Any, ttl_s: float) -> None:
         """Keep a value for some seconds."""
@@ -90,6 +97,9 @@ class Memoized(Generic[P, R]):
     def _key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        content = io.BytesIO()
+        pickler = pickle.Pickler(content, protocol=5)
+        pickler.fast = True  # else two equal strings are written otherwise than one string twice
         # By name, so that f(1) and f(x=1) are one.
-        content = pickle.dumps(tuple(sorted(bound.arguments.items())), protocol=5)
-        return f"{self.__module__}.{self.__qualname__}:{hashlib.sha256(content).hexdigest()}"
+        pickler.dump(tuple(sorted(bound.arguments.items())))
+        return f"{self.__module__}.{self.__qualname__}:{hashlib.sha256(content.getvalue()).hexdigest()}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from werkzeug.exceptions import ServiceUnavailable
 
@@ -240,7 +241,8 @@ class RedisStore:
                 "The state is to be kept in Redis, and its client is not installed: pip install 'demijohn[redis]'."
             ) from None
         self.errors = (redis.RedisError, OSError)
-        self._where = f"{urlsplit(url).hostname or url}:{urlsplit(url).port or 6379}"  # without the password
+        parts = urlsplit(url)  # without the password
+        self._where = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
         self._redis: Any = redis.Redis.from_url(
             url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
         )
@@ -307,8 +309,23 @@ def store_url(directory_name: str) -> str:
     for temporary files, which all workers of this machine find.
     """
     given = os.environ.get(VARIABLE)
-    if given:
-        return given
-    import tempfile
+    return given or f"sqlite://{quote(str(_own_directory() / directory_name))}.sqlite3"
 
-    return f"sqlite://{tempfile.gettempdir()}/demijohn-{os.getuid()}/{directory_name}.sqlite3"
+
+def _own_directory() -> Path:
+    """Return this user's directory among the temporary files, made when there is none.
+
+    Raises StoreUnavailable for one that is not ours alone: all users may write there, and another may have been first.
+    """
+    import tempfile  # for its cost
+
+    path = Path(tempfile.gettempdir()) / f"demijohn-{os.getuid()}"
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StoreUnavailable(
+            f"The state is not kept in {path}: it must be a directory that this user owns and no other can use."
+            f" Remove it, or say with --state (or {VARIABLE}) where the state is to be."
+        )
+    return path
