@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import resource
 import shutil
 import socket
 import ssl
@@ -255,7 +258,7 @@ def scripted() -> Iterator[Scripted]:
 def answer(content: Any, status: str = "200 OK", *lines: str) -> bytes:
     text = content if isinstance(content, bytes) else json.dumps(content).encode()
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(text)}", *lines])
-    return f"{head}\r\n\r\n".encode() + text
+    return f"{head}\r\n\r\n".encode("latin-1") + text
 
 
 RESULT = {"jsonrpc": "2.0", "id": 1, "result": "yes"}
@@ -381,7 +384,12 @@ RETRIED = {"retries": 2, "retry_pause_s": 0.0}
 
 
 @pytest.mark.parametrize(
-    "refusal", [answer(b"", "503 Service Unavailable"), answer(b"", "429 Too Many Requests", "Retry-After: 0")]
+    "refusal",
+    [
+        answer(b"", "503 Service Unavailable"),
+        answer(b"", "503 Service Unavailable", "Retry-After: \xb2"),
+        answer(b"", "429 Too Many Requests", "Retry-After: 0"),
+    ],
 )
 def test_a_call_that_was_not_run_is_sent_again(run: Run, scripted: Scripted, refusal: bytes) -> None:
     scripted.answers = [refusal, refusal, answer(RESULT)]
@@ -476,3 +484,15 @@ def test_tls_is_verified_by_default() -> None:
     tls = Client("https://example.org/")._transport._tls
     assert tls.verify_mode is ssl.CERT_REQUIRED
     assert tls.check_hostname
+
+
+def test_a_client_in_a_process_with_many_descriptors_keeps_its_connection(shop_url: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2048)), hard))
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        while stack.enter_context(open(os.devnull)).fileno() < 1024:
+            pass
+        with Client(shop_url) as client:
+            for _ in range(2):
+                client.call("rpc.describe")

@@ -329,7 +329,7 @@ class Retries:
 def _retry_after(reply: Reply) -> float | None:
     """Return the seconds that `Retry-After` asks to wait (RFC 9110 section 10.2.3)."""
     value = reply.fields.get("retry-after", "")
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())

@@ -179,8 +179,11 @@ class Connections:
                 connection = self._idle.pop()
             except IndexError:  # another thread has taken it
                 return None
-            # What can be read now is the end that the server has put to it.
-            if not select.select([connection], [], [], 0)[0]:
+            # What can be read now is the end that the server has put to it. Not `select`, which takes no descriptor
+            # above 1023: a server that calls another has those.
+            poll = select.poll()
+            poll.register(connection, select.POLLIN)
+            if not poll.poll(0):
                 return connection
             connection.close()
         return None
