@@ -27,13 +27,16 @@ class Box:
 def sales(months: int = 10) -> pd.DataFrame:
     """Tell what was sold in each month.
 
-    >>> sales(3)
+    The cellar counts in litres, at the end of each month.
 
     Args:
         months: how many, from January on
 
     Returns:
-        A row for each month, in litres
+        A row for each month
+
+    Examples:
+        >>> sales(3)
     """
     red = [42, 38, 51, 47, 60, 58, 71, 66, 80, 76]
     white = [30, 33, 41, 52, 68, 83, 91, 88, 70, 49]

@@ -121,6 +121,7 @@ class MethodPage {
   // Calling.
 
   async run(work) {
+    if (!this.stop.hidden) return;
     this.running = new AbortController();
     this.busy(true);
     try {
@@ -134,6 +135,7 @@ class MethodPage {
   busy(isBusy) {
     for (const button of this.buttons) button.disabled = isBusy;
     this.stop.hidden = !isBusy;
+    this.stop.textContent = "Stop";
   }
 
   send(text) {
@@ -156,9 +158,7 @@ class MethodPage {
   repeat(count) {
     if (!(count >= 1)) { this.problem.textContent = "Say how often it is to be called."; return; }
     this.run(async (signal) => {
-      const told = this.stop.textContent;
       const done = await repeat(this.method.url, this.editor.value, count, signal, (n) => { this.stop.textContent = `Stop · ${n} of ${count}`; });
-      this.stop.textContent = told;
       this.response.showRepeated(done);
     });
   }
