@@ -217,3 +217,18 @@ def test_what_is_shown_cannot_steer_the_terminal() -> None:
 
 def test_columns_of_a_table_are_aligned() -> None:
     assert _table([["A", "B"], ["long", "7"], ["b", "10"]], left=(0,)) == ["A      B", "long   7", "b     10"]
+
+
+def test_peers_that_hang_up_before_they_are_answered_harm_nobody(serve, tmp_path: Path) -> None:
+    path = tmp_path / "status"
+    server = serve("plain:application", "--status-bind", f"unix:{path}")
+    server.wait_until_ready()
+    for _ in range(50):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(30)
+        sock.connect(str(path))
+        sock.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 ")

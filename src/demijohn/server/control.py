@@ -103,7 +103,7 @@ class ControlServer:
             peer = self._peers[fd]
             if peer.unsent is None or not peer.unsent:
                 self._receive(peer, now)
-            if peer.unsent and events & ~select.EPOLLIN:
+            if fd in self._peers and peer.unsent and events & ~select.EPOLLIN:  # it may just have been dropped
                 self._send(peer)
         for peer in [peer for peer in self._peers.values() if peer.deadline <= now]:
             self._drop(peer)
