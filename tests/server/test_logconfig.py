@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -108,6 +109,22 @@ def test_both_logs_go_where_a_configuration_of_logging_says(wait_until_served, f
     assert "MARKED INFO Listening at: unix:" in (folder / "errors.log").read_text()
     assert "MARKED INFO - - - [" in (folder / "requests.log").read_text()
     assert "Listening" not in server.log
+
+
+def test_a_dictionary_may_use_the_handlers_and_the_formatter_that_gunicorn_has(serve, folder: Path) -> None:
+    loggers = {
+        "gunicorn.error": {"handlers": ["error_console", "plain"], "level": "INFO", "propagate": False},
+        "gunicorn.access": {"handlers": ["console"], "level": "INFO", "propagate": False},
+    }
+    handlers = {"plain": {"class": "logging.FileHandler", "filename": "plain.log", "formatter": "generic"}}
+    configuration = {"loggers": loggers, "handlers": handlers}
+    (folder / "gunicorn.conf.py").write_text(f"logconfig_dict = {configuration!r}\n")
+    server = serve("shop:app", "-w", "1", cwd=folder)
+    server.wait_until_ready()
+    assert server.get("/").status == 200
+    server.wait_for(r"^\[\d{4}-\d\d-\d\d [\d:]{8} [+-]\d{4}\] \[\d+\] \[INFO\] 127\.0\.0\.1 - - .* 200 ")
+    line = r"\[\d{4}-\d\d-\d\d [\d:]{8} [+-]\d{4}\] \[\d+\] \[INFO\] Listening at: "
+    assert re.match(line, (folder / "plain.log").read_text())
 
 
 def test_sigusr1_reopens_the_files_of_a_configuration_too(wait_until_served, folder: Path) -> None:

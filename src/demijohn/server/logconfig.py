@@ -11,6 +11,7 @@ import logging
 import logging.config
 import logging.handlers
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from .kinds import SettingError
@@ -18,6 +19,17 @@ from .settings import Settings
 
 ERROR, ACCESS = "gunicorn.error", "gunicorn.access"
 _DEFAULTS: dict[str, Any] = {"version": 1, "disable_existing_loggers": False}
+# What gunicorn has in its own configuration: loggers of a dictionary refer to these by name.
+_FORMATTERS: dict[str, Any] = {
+    "generic": {
+        "format": "%(asctime)s [%(process)d] [%(levelname)s] %(message)s",
+        "datefmt": "[%Y-%m-%d %H:%M:%S %z]",
+    },
+}
+_HANDLERS: dict[str, Any] = {
+    name: {"class": "logging.StreamHandler", "formatter": "generic", "stream": f"ext://sys.{stream}"}
+    for name, stream in (("console", "stdout"), ("error_console", "stderr"))
+}
 _SYSLOG_PORT = 514
 
 
@@ -30,10 +42,10 @@ def configured(settings: Settings) -> tuple[logging.Logger | None, logging.Logge
         logging.getLogger(name).handlers = []
     try:
         if settings.logconfig_dict is not None:
-            logging.config.dictConfig({**_DEFAULTS, **settings.logconfig_dict})
+            logging.config.dictConfig(_completed(settings.logconfig_dict))
         elif settings.logconfig_json is not None:
             with open(settings.logconfig_json, encoding="utf-8") as file:
-                logging.config.dictConfig({**_DEFAULTS, **json.load(file)})
+                logging.config.dictConfig(_completed(json.load(file)))
         elif settings.logconfig is not None:
             logging.config.fileConfig(settings.logconfig, disable_existing_loggers=False)
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError, RuntimeError) as error:
@@ -43,6 +55,16 @@ def configured(settings: Settings) -> tuple[logging.Logger | None, logging.Logge
     found = [logging.getLogger(name) for name in (ERROR, ACCESS)]
     error_logger, access_logger = (logger if logger.handlers else None for logger in found)
     return error_logger, access_logger
+
+
+def _completed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dictionary for `dictConfig` with what gunicorn's users need not write into theirs."""
+    return {
+        **_DEFAULTS,
+        **given,
+        "formatters": {**_FORMATTERS, **given.get("formatters", {})},
+        "handlers": {**_HANDLERS, **given.get("handlers", {})},
+    }
 
 
 class Forwarding(logging.Handler):
