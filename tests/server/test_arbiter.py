@@ -113,6 +113,17 @@ def test_code_that_fails_to_import_shows_its_own_traceback_only(serve, tmp_path:
     assert re.findall(r'File ".*/(\w+\.py)"', server.log) == ["shop.py"]
 
 
+@pytest.mark.parametrize("flags", [(), ("--preload",)])
+def test_an_import_that_is_ended_by_the_stop_is_no_failure(serve, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "shop.py").write_text("import threading\nprint('importing', flush=True)\nthreading.Event().wait()\n")
+    server = serve("shop:app", *flags, cwd=tmp_path)
+    server.wait_for("importing")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "SystemExit" not in server.log
+    assert "WARNING" not in server.log
+
+
 def test_a_worker_that_dies_while_it_boots_stops_the_start(serve, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     server = serve("shop:app", cwd=tmp_path)

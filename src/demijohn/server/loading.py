@@ -30,6 +30,10 @@ class LoadError(Exception):
         self.code_traceback = code_traceback
 
 
+class Leaving(SystemExit):
+    """The process was asked to stop: no failure of the application that is being loaded."""
+
+
 def load_gateway(target: str, interface: str = "auto") -> Gateway:
     """Import the application `target` names, and return how the server reaches it. Raises LoadError."""
     try:
@@ -91,6 +95,8 @@ def _import(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise LoadError(_no_module(name, error.name)) from None
         raise _code_raised(f"Importing {name} failed", error) from error
+    except Leaving:
+        raise
     except (Exception, SystemExit) as error:
         raise _code_raised(f"Importing {name} failed", error) from error
 
@@ -139,6 +145,8 @@ def _called(factory: Any, arguments: list[Any], keywords: dict[str, Any], target
         raise LoadError(f"{target} cannot be called: it is {_described(factory)}.")
     try:
         application = factory(*arguments, **keywords)
+    except Leaving:
+        raise
     except (Exception, SystemExit) as error:
         raise _code_raised(f"Calling {target} failed", error) from error
     if application is None:

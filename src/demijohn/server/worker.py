@@ -16,7 +16,7 @@ from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
 from .activity import Activity, show
 from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, call, must_call
-from .loading import LoadError
+from .loading import Leaving, LoadError
 from .log import LogFiles, log
 from .loop import Engine, OnRequest
 from .metrics import Metrics, Row
@@ -259,4 +259,4 @@ def leave(signum: int, frame: FrameType | None) -> NoReturn:
     """Handle a signal by ending the process in order, but without waiting for requests."""
     for each in STOPS:
         signal.signal(each, signal.SIG_IGN)  # A second one must not break off what runs at the exit.
-    raise SystemExit(0)
+    raise Leaving(0)

@@ -39,17 +39,18 @@ class Zygote:
         self.channel = channel
         self.boot_by_s = boot_by_s
         self.was_ready = False
-        channel.settimeout(_ANSWER_S)
 
     def is_ready(self) -> bool:
         """Whether it has loaded the application."""
         if not self.was_ready:
+            self.channel.setblocking(False)
             with contextlib.suppress(BlockingIOError, ConnectionError):  # not yet; it has ended
-                self.was_ready = self.channel.recv(len(_READY), socket.MSG_DONTWAIT) == _READY
+                self.was_ready = self.channel.recv(len(_READY)) == _READY
         return self.was_ready
 
     def fork(self, slot_number: int, age: int) -> int:
         """Have a worker forked; return its process id. Raises OSError when that cannot be."""
+        self.channel.settimeout(_ANSWER_S)
         self.channel.send(_FORK.pack(slot_number, age))
         answer = self.channel.recv(_PID.size)
         if len(answer) != _PID.size:
