@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from typing import Any
 
 from demijohn import Flask, request
@@ -61,6 +62,19 @@ def turned_down() -> tuple[str, int]:
 @app.get("/offered")
 def offered() -> dict[str, bool]:
     return {"offered": "werkzeug.socket" in request.environ}
+
+
+@app.get("/sleep")
+def sleep() -> str:
+    time.sleep(1.0)
+    return "late"
+
+
+@app.route("/late", websocket=True)
+def late() -> str:
+    time.sleep(1.0)
+    accept()
+    return "must not be sent"
 
 
 def leaving(environ: dict[str, Any], start_response: Any) -> list[bytes]:

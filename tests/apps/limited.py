@@ -63,6 +63,15 @@ def stream() -> Iterator[str]:
     yield "second\n"
 
 
+@app.route("/stream-large")
+@stream_with_context
+def stream_large() -> Iterator[str]:
+    """Stop where a peer that does not read has to read first."""
+    yield "x" * 20_000_000
+    wait_at_gate(request.args["path"])
+    yield "second\n"
+
+
 @app.route("/stream-late")
 @stream_with_context
 def stream_late() -> Iterator[str]:

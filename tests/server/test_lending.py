@@ -101,3 +101,27 @@ def test_leaving_by_a_connection_error_is_no_failure(server: Any, ask: Any) -> N
     assert head.startswith(b"HTTP/1.1 101 ")
     assert read_to_end(sock) == b""
     assert "The application failed" not in server.log
+
+
+def test_a_connection_that_was_taken_over_has_no_time_limit(serve: Callable[..., Any]) -> None:
+    server = serve("lending:app", "-w", "1", "--threads", "3", "--request-timeout", "0.3")
+    server.wait_until_ready()
+    with server.connect() as sock:
+        sock.sendall(ASKS.format("/echo").encode())
+        assert PROOF in sock.recv(1000)
+        assert server.get("/sleep").status == 504  # begun later, and over its limit
+        sock.sendall(b"one")
+        assert sock.recv(1000) == b"ONE"
+        sock.sendall(b".")
+        assert read_to_end(sock) == b""
+    assert "died" not in server.log
+
+
+def test_a_connection_cannot_be_taken_over_after_it_was_answered(serve: Callable[..., Any]) -> None:
+    server = serve("lending:app", "-w", "1", "--threads", "3", "--request-timeout", "0.3")
+    server.wait_until_ready()
+    with server.connect() as sock:
+        sock.sendall(ASKS.format("/late").encode())
+        assert sock.recv(1000).startswith(b"HTTP/1.1 504 ")
+    with server.connect():  # with the same descriptor
+        server.wait_for("ConnectionAbortedError: The connection is not this request's any more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import signal
@@ -38,6 +39,23 @@ def test_without_a_limit_of_its_own_a_request_may_take_as_long_as_timeout_says()
     assert limit_s("/", Settings(request_timeout_s=0)) == math.inf
 
 
+def test_whoever_wants_another_limit_learns_what_set_it() -> None:
+    class Route:
+        wall_s = 0.0
+        limit_s: float | None = None
+
+    def set_by(target: str, route: Route, **values: Any) -> str:
+        head = RequestHead("GET", target.encode(), (1, 1), [], Origin())
+        return TimeLimits(from_values(values, {})).set_by(head, route)
+
+    of_a_view = Route()
+    of_a_view.limit_s = 3
+    assert set_by("/", Route(), request_timeout_s="5") == "--request-timeout"
+    assert set_by("/", Route()) == "that of --timeout; --request-timeout and --request-timeout-for set others"
+    assert set_by("/a", Route(), request_timeouts=["/a=7"]) == "--request-timeout-for"
+    assert set_by("/a", of_a_view, request_timeouts=["/a=7"]) == "the view's own time_limit"
+
+
 @pytest.mark.parametrize("given", ["/a", "a=5", "/a=", "/a=soon", "/a=-1", "=5"])
 def test_a_limit_for_a_path_needs_path_and_seconds(given: str) -> None:
     with pytest.raises(SettingError, match=r"--request-timeout-for must be PATH=SECONDS, such as /reports=120, not"):
@@ -61,7 +79,8 @@ def test_a_stuck_request_is_answered_and_told_and_its_late_answer_dropped(serve,
     assert answer.headers["Connection"] == "close"
     gate.wait_for_view()
     server.wait_for(
-        r"Request timed out: GET /wait has been running for 0\.\d s in demijohn-\d+, its limit is 0\.5 s\. .*; 0 more"
+        r"Request timed out: GET /wait has been running for 0\.\d s in demijohn-\d+, its limit is 0\.5 s \("
+        r"--request-timeout\)\. .*; 0 more"
     )
     server.wait_for(r'File ".*/limited\.py", line \d+, in wait$')
     server.wait_for(r'File ".*/limited\.py", line \d+, in wait_at_gate$')
@@ -151,6 +170,28 @@ def test_a_stream_without_its_first_part_has_not_begun(serve, gate) -> None:
     assert server.get("/").status == 200
 
 
+def test_a_stream_that_goes_on_when_its_peer_has_read_is_ended_at_no_limit(serve, gate, in_background) -> None:
+    """The thread that sends it on has answered others before; those are not concerned either."""
+    server = serve("limited:app", "-w", "1", "--threads", "1", "--request-timeout", "0.3")
+    server.wait_until_ready()
+    with server.connect() as reader, contextlib.ExitStack() as stack:
+        reader.sendall(f"GET /stream-large?path={gate.path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        assert reader.recv(1) == b"H"
+        others = [stack.enter_context(server.connect()) for _ in range(8)]
+        for other in others:  # by whichever of the threads
+            other.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert other.recv(1000).startswith(b"HTTP/1.1 200 ")
+        stream = in_background(lambda: b"".join(iter(lambda: reader.recv(1 << 20), b"")))
+        gate.wait_for_view()
+        assert server.get(f"/short?path={gate.path}").status == 504  # begun later, and over its limit
+        gate.open()
+        assert stream.result().endswith(b"second\n\r\n0\r\n\r\n")
+        for other in others:
+            other.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert other.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert "timed out: GET /stream-large" not in server.log
+
+
 def test_requests_that_come_out_in_time_are_never_touched(serve, gate, in_background) -> None:
     """Views that come out just when their limit is over are answered once, whichever way it goes."""
     server = serve("limited:app", "--request-timeout", "0.05", "--threads", "4", "--access-logfile", "-")
@@ -205,3 +246,18 @@ def test_content_that_arrives_slowly_is_not_counted_against_the_application(serv
         sock.sendall(b"def")
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("content_bytes", [200_000, 10])
+def test_an_application_that_never_asks_for_its_content_is_ended_too(serve, gate, content_bytes: int) -> None:
+    flags = ("--request-timeout-for", "/wait=0.3", "--body-timeout", "0.3")
+    server = serve("asgi_plain:application", "-w", "1", *flags)
+    server.wait_until_ready()
+    with server.connect() as sock:
+        sock.sendall(f"POST /wait?{gate.path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n".encode())
+        gate.wait_for_view()
+        sock.sendall(b"x" * content_bytes)
+        # When it is the peer that holds back the rest, it is told so.
+        assert sock.recv(1000).startswith(b"HTTP/1.1 504 " if content_bytes > 65536 else b"HTTP/1.1 408 ")
+    server.wait_for("Request timed out: POST /wait has been awaiting")
+    assert server.get("/").status == 200

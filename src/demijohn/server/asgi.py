@@ -195,18 +195,19 @@ class HTTPExchange:
         "_is_complete",
         "_is_disconnected",
         "_is_given",
+        "_is_late",
         "_message",
         "_received_bytes",
         "_refusal",
         "_settings",
         "begun",
-        "complete_at",
+        "due_since",
         "head",
     )
 
     def __init__(self, gateway: ASGIGateway, channel: Channel, head: RequestHead, settings: Settings) -> None:
         self.head = head
-        self.begun = self.complete_at = monotonic()  # the latter when its content has arrived
+        self.begun = self.due_since = monotonic()  # the latter: when it has become the application's turn
         self._gateway = gateway
         self._channel = channel
         self._settings = settings
@@ -226,6 +227,7 @@ class HTTPExchange:
         self._content_bytes = 0
         self._is_answered = False
         self._refusal: ProtocolError | None = None
+        self._is_late = False
 
     def call(self) -> Coroutine[Any, Any, None]:
         head = self.head
@@ -288,10 +290,12 @@ class HTTPExchange:
             event = http.events.popleft()
             if event is self.head:
                 self._is_complete = True
-                self.complete_at = monotonic()
+                self.due_since = monotonic()
             else:
                 assert isinstance(event, ProtocolError)
                 self._refuse_content(event)
+        elif not self.wants_input:
+            self.due_since = monotonic()
         self._wake()
 
     def receive_eof(self) -> None:
@@ -320,16 +324,23 @@ class HTTPExchange:
         """Let what has arrived be all; the answer is `error` unless the application gives one."""
         log.info("Refused the content of %s: %s", self.head, error)
         self._refusal = error
+        self.due_since = monotonic()
         self._disconnect()
 
     @property
     def owes_answer(self) -> bool:
-        """Whether the request is complete and its answer has not begun."""
-        return self._is_complete and self._message is None and self._refusal is None and not self._is_disconnected
+        """Whether its answer has not begun and nothing is to come from the peer before: there is no more content, or
+        as much as is read ahead of an application that does not ask for it."""
+        if self._is_late or self._message is not None:
+            return False
+        if self._is_disconnected:
+            return self._refusal is not None
+        return self._is_complete or not self.wants_input
 
     def time_out(self, error: ProtocolError) -> None:
-        """Let `error` be the answer, once the application has been cancelled."""
-        self._refusal = error
+        """Let `error` be the answer, once the application has been cancelled, unless there is another reason."""
+        self._is_late = True
+        self._refusal = self._refusal or error
 
     def drain(self) -> None:
         """Requests in flight are answered."""

@@ -114,11 +114,11 @@ class ASGIEngine(Engine):
 
     def _end_overdue(self, now: float) -> None:
         super()._end_overdue(now)
-        for task, channel in list(self._running.items()):
+        for task, channel in self._running.copy().items():  # in one step: the loop's thread goes on meanwhile
             exchange = channel.exchange
             if isinstance(exchange, HTTPExchange) and exchange.owes_answer:
                 limit_s = self._limits.limit_s(exchange.head, None)
-                over_at = max(exchange.complete_at, self._awake_since) + limit_s
+                over_at = max(exchange.due_since, self._awake_since) + limit_s
                 if over_at > now:
                     self._look_at_limits_at = min(self._look_at_limits_at, over_at)
                 else:
@@ -128,7 +128,7 @@ class ASGIEngine(Engine):
         """Cancel an application that has not begun its answer in time."""
         if task.done() or not exchange.owes_answer:
             return
-        self._log_awaiting(exchange.head, exchange.complete_at, limit_s, task.get_coro())
+        self._log_awaiting(exchange.head, None, exchange.due_since, limit_s, task.get_coro())
         exchange.time_out(ProtocolError(504, OVER_LIMIT))
         task.cancel()
 

@@ -19,6 +19,7 @@ class TimeLimits:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._set_for_all_by = "--timeout" if settings.request_timeout_s is None else "--request-timeout"
         for_all_s = settings.timeout_s if settings.request_timeout_s is None else settings.request_timeout_s
         self._for_all_s = for_all_s or math.inf
         self._by_path = sorted(
@@ -35,7 +36,14 @@ class TimeLimits:
             own_s = own_s or math.inf
             self.shortest_s = min(self.shortest_s, own_s)
             return own_s
-        for path, limit_s in self._by_path:
-            if head.target.startswith(path):
-                return limit_s
-        return self._for_all_s
+        return next((limit_s for path, limit_s in self._by_path if head.target.startswith(path)), self._for_all_s)
+
+    def set_by(self, head: RequestHead, route: Route | None) -> str:
+        """Return what a limit was set by, for whoever wants another one."""
+        if getattr(route, "limit_s", None) is not None:
+            return "the view's own time_limit"
+        if any(head.target.startswith(path) for path, _ in self._by_path):
+            return "--request-timeout-for"
+        if self._set_for_all_by == "--timeout":
+            return "that of --timeout; --request-timeout and --request-timeout-for set others"
+        return "--request-timeout"

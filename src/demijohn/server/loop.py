@@ -47,7 +47,7 @@ from .activity import Activity, Task, place_of, stack_of
 from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, plain_answer
 from .leadership import Member, Team
-from .lending import lend
+from .lending import LentSocket, lend
 from .limits import TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
 from .proxy import Entrance, PreambleReader
@@ -373,18 +373,19 @@ class Engine:
     def _end_stuck(self, member: Member, since: float, head: RequestHead, limit_s: float) -> None:
         """Answer for a view that does not come back, and do without its thread. What it answers later is dropped."""
         client: _Client = member.connection
-        if not self._team.abandon(member, since, lambda: client.answer is None):
+        if not self._team.abandon(member, since, lambda: self._stays_silent(client)):
             return
         wall_s = monotonic() - since
         tasks = self._activity().tasks
         log.error(
-            "Request timed out: %s %s has been running for %.1f s in %s, its limit is %g s. It is answered 504, and "
-            "another thread takes the place of its own, which is left to itself in the stack below; %s",
+            "Request timed out: %s %s has been running for %.1f s in %s, its limit is %g s (%s). It is answered 504, "
+            "and another thread takes the place of its own, which is left to itself in the stack below; %s",
             head.method,
             head.target.partition(b"?")[0].decode("latin-1"),
             wall_s,
             member.thread.name if member.thread else "?",
             limit_s,
+            self._limits.set_by(head, member.route),
             f"{len(tasks)} more are in hand\n{stack_of(member.thread)}",
         )
         if self._slot is not None:
@@ -399,6 +400,14 @@ class Engine:
             log.error("As many threads are lost to such requests as there are for views, so the worker is replaced")
             self._on_worn()
 
+    def _stays_silent(self, client: _Client) -> bool:
+        """Whether nothing of an answer has been sent; then the application cannot take the connection over any more."""
+        with self._lock:
+            if client.answer is not None or isinstance(client.sock, LentSocket):
+                return False
+            client.origin.lend_socket = None
+            return True
+
     def _cancel(self, waiting: _Waiting, limit_s: float) -> None:
         """End a request that awaits for too long. `_advance` gives the answer to what the coroutine makes of it."""
         suspended = waiting.answer
@@ -406,16 +415,19 @@ class Engine:
         if coroutine is None:
             return  # it is about to be gone on with
         waiting.is_late = True
-        self._log_awaiting(waiting.head, waiting.begun, limit_s, coroutine)
+        self._log_awaiting(waiting.head, waiting.route, waiting.begun, limit_s, coroutine)
         self._loop.cancel(coroutine)
 
-    def _log_awaiting(self, head: RequestHead, since: float, limit_s: float, coroutine: Any) -> None:
+    def _log_awaiting(
+        self, head: RequestHead, route: Route | None, since: float, limit_s: float, coroutine: Any
+    ) -> None:
         log.error(
-            "Request timed out: %s %s has been awaiting for %.1f s, its limit is %g s. It is cancelled in\n%s",
+            "Request timed out: %s %s has been awaiting for %.1f s, its limit is %g s (%s). It is cancelled in\n%s",
             head.method,
             head.target.partition(b"?")[0].decode("latin-1"),
             monotonic() - since,
             limit_s,
+            self._limits.set_by(head, route),
             place_of(coroutine),
         )
         if self._slot is not None:
@@ -717,7 +729,7 @@ class Engine:
         if preamble is not None:
             client.state = _PREAMBLE
             client.preamble = preamble
-        origin.lend_socket = partial(self._lend_socket, client.fd)
+        origin.lend_socket = partial(self._lend_socket, client.fd, http)
         # In this order: an event finds the connection in both.
         self._clients[client.fd] = client
         self._idle[client.fd] = client
@@ -767,11 +779,18 @@ class Engine:
             client.http.receive_data(preamble.unread)
         self._release(client)
 
-    def _lend_socket(self, fd: int) -> socket.socket:
-        """Give an owned connection to the application that answers its request."""
-        client = self._clients[fd]
-        client.sock, lent = lend(client.sock)  # type: ignore[assignment]  # what it lacks is not used before the end
-        return lent
+    def _lend_socket(self, fd: int, http: Connection) -> socket.socket:
+        """Give an owned connection to the application that answers its request.
+
+        Raises ConnectionAbortedError when the request was over its limit: it is answered, and the descriptor may be
+        another connection's by now, which `http` tells.
+        """
+        with self._lock:
+            client = self._clients.get(fd)
+            if client is None or client.http is not http or client.origin.lend_socket is None:
+                raise ConnectionAbortedError("The connection is not this request's any more.")
+            client.sock, lent = lend(client.sock)  # type: ignore[assignment]  # what it lacks is not used before the end
+            return lent
 
     def _begin_drain(self) -> None:
         """Let every answer be the last of its connection, after the last connection there is was accepted."""
@@ -1090,6 +1109,7 @@ class Engine:
 
     def _send_on(self, member: Member, client: _Client, answer: Answer, begun: float | None = None) -> bool:
         """Send what the socket takes. Returns as `_answer`; the peer may have to read before there is more to do."""
+        member.connection = client
         member.head = answer.head
         member.route = answer.route
         begun = begun or monotonic()
