@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from operator import is_
 
 from werkzeug.local import LocalProxy as WerkzeugProxy
@@ -16,9 +17,10 @@ from werkzeug.wrappers import Request as WerkzeugRequest
 from demijohn import Flask, Request, Response, request
 from demijohn.ctx import AppContext, RequestContext
 from demijohn.environ import environ_of
-from demijohn.fastpath import stages_of
+from demijohn.fastpath import _is_plain, stages_of
 from demijohn.globals import _cv_app, _cv_request
 from demijohn.message import Origin, RequestHead
+from demijohn.routing import _walk
 
 CALLS = 20_000
 BATCHES = 15
@@ -37,6 +39,16 @@ def make_app() -> Flask:
     return app
 
 
+def make_app_with_hooks() -> Flask:
+    app = Flask("bench")
+    for _ in range(3):
+        app.before_request(lambda: None)
+        app.after_request(lambda response: response)
+        app.teardown_request(lambda error: None)
+    app.add_url_rule("/", "hello", lambda: "Hello, World!")
+    return app
+
+
 def head(target: bytes) -> RequestHead:
     return RequestHead("GET", target, (1, 1), [(b"host", b"localhost")], Origin())
 
@@ -48,8 +60,17 @@ def main() -> None:
     for matched_head in matched.values():
         match(matched_head)
     hello = matched[b"/"]
+    tree = app.url_map.compiled()._trees["GET"]  # type: ignore[attr-defined]
     ctx = RequestContext.of_native(app, hello)
+    hooked = make_app_with_hooks()
+    hooked_hello = head(b"/")
+    hooked.native_match(hooked_hello)
+    hook = hooked.before_request_funcs[None][0]
+    hooked_ctx = RequestContext.of_native(hooked, hooked_hello)
+    hooked_path, hooked_route = hooked._fast_path, hooked_hello.route
     environ = environ_of(head(b"/?q=1"))
+    cookie = RequestHead("GET", b"/", (1, 1), [(b"host", b"localhost"), (b"cookie", b"a=1; b=2")], Origin())
+    match(cookie)
     werkzeug_proxy = WerkzeugProxy(_cv_request, "request")
 
     def push_and_pop() -> None:
@@ -63,10 +84,24 @@ def main() -> None:
         ctx.pop_quietly()
         _cv_app.reset(app_ctx._cv_tokens.pop())
 
+    def tear_down() -> None:
+        hooked_ctx.push_quietly()
+        hooked_path._pop(hooked_ctx, hooked_route, None)
+
+    def tear_down_by_pop() -> None:
+        hooked_ctx.push_quietly()
+        hooked_ctx.pop(None)
+
+    def cookies_by_environ() -> object:
+        cookie.environ = None
+        request = Request.of_head(cookie)
+        return request.environ, request.cookies
+
     steps: dict[str, Callable[[], object]] = {
         "look whether a stage was replaced": lambda: all(map(is_, stages_of(Flask), app._fast_path._stock_stages)),
         "match /": lambda: match(hello),
         "match /user/3/bob": lambda: match(matched[b"/user/3/bob?q=1"]),
+        "walk to it": lambda: _walk(tree, ["", "user", "3", "bob"], 0, []),
         "make a native request": lambda: Request.of_head(hello),
         "make its context and itself": lambda: RequestContext.of_native(app, hello),
         "push and pop it": push_and_pop,
@@ -74,6 +109,15 @@ def main() -> None:
         "handle /": lambda: handle(hello),
         "handle /json": lambda: handle(matched[b"/json"]),
         "handle /user/3/bob?q=1": lambda: handle(matched[b"/user/3/bob?q=1"]),
+        "handle / with 3 hooks of each kind": lambda: hooked.native_handle(hooked_hello),
+        "whether a hook is plain": lambda: _is_plain(hook),
+        "whether it is a coroutine function": lambda: iscoroutinefunction(hook),
+        "push, pop with 3 teardown functions": tear_down,
+        "push, pop with them by RequestContext.pop": tear_down_by_pop,
+        "Response of text": lambda: hooked_path._response_of_text("Hello, World!"),
+        "Response of text by its constructor": lambda: Response("Hello, World!"),
+        "cookies": lambda: Request.of_head(cookie).cookies,
+        "cookies, the environ made first": cookies_by_environ,
         "Response by its constructor": lambda: Response(b"x", content_type="application/json"),
         "Response.of_content": lambda: Response.of_content(b"x", "application/json"),
         "args of one parameter": lambda: Request(environ).args,

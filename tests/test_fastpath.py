@@ -31,6 +31,8 @@ from demijohn import (
     after_this_request,
     current_app,
     g,
+    has_app_context,
+    has_request_context,
     jsonify,
     redirect,
     request,
@@ -715,6 +717,101 @@ def test_registries_changed_after_the_first_request_take_effect() -> None:
 
     app.url_map.add(app.url_rule_class("/late", endpoint="hello"))
     assert short_way(app, head("/late")) is not None
+
+
+def test_a_view_gets_the_arguments_that_a_hook_sets() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/<int:number>", view_func=lambda number: str(number), endpoint="number")
+
+    @app.before_request
+    def replace() -> None:
+        request.view_args = {"number": 7}
+
+    assert short_way(app, head("/3")) == long_way(app, head("/3"))
+    assert short_way(app, head("/3"))[2] == b"7"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("way", [short_way, long_way])
+@pytest.mark.parametrize("fails", [False, True])
+def test_teardown_functions_run_in_the_same_order_and_a_failing_one_leaves_nothing(way: Any, fails: bool) -> None:
+    app = Flask(__name__)
+    inner = Blueprint("inner", __name__)
+    seen: list[str] = []
+    app.register_blueprint(inner)
+    app.teardown_request_funcs = {
+        None: [lambda _: seen.append("first"), lambda _: seen.append("second")],
+        "inner": [lambda _: seen.append("first inner"), lambda e: seen.append(f"{e!r}") or 1 / (not fails)],  # type: ignore[func-returns-value]
+    }
+    app.add_url_rule("/", "inner.hello", lambda: _raise(KeyError("x")) if request.args else "Hello")
+
+    for target, error in (("/", "None"), ("/?raise", "KeyError('x')")):
+        seen.clear()
+        if fails:
+            with pytest.raises(ZeroDivisionError):
+                way(app, head(target))
+            assert seen == [error]
+        else:
+            assert way(app, head(target))[0][:3] == ("500" if "raise" in target else "200")
+            assert seen == [error, "first inner", "second", "first"]
+        assert not has_request_context()
+        assert not has_app_context()
+
+
+def test_a_teardown_function_may_use_the_application_context() -> None:
+    app = hello()
+    torn_down: list[str] = []
+
+    @app.before_request
+    def give() -> None:
+        g.given = "given"
+
+    @app.teardown_request
+    def push_another(error: BaseException | None) -> None:
+        torn_down.append(g.given)
+        with app.app_context():
+            assert "given" not in g
+
+    short_way(app, head())
+    assert torn_down == ["given"]
+    assert not has_app_context()
+
+
+def test_an_application_context_left_pushed_by_a_teardown_function_is_an_error_and_gone() -> None:
+    app = hello()
+    app.teardown_request(lambda error: app.app_context().push())
+    with pytest.raises(AssertionError, match="pushed during the request"):
+        short_way(app, head())
+    assert not has_request_context()
+    assert not has_app_context()
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(alphabet='ab=;"\\, \té', max_size=12), max_size=3))
+def test_cookies_are_the_same_on_both_ways(cookies: list[str]) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/", "cookies", lambda: repr(request.cookies.to_dict(flat=False)))
+
+    def sent() -> RequestHead:
+        made = head()
+        made.fields += [(b"cookie", cookie.encode()) for cookie in cookies]
+        return made
+
+    assert short_way(app, sent()) == long_way(app, sent())
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; a=b", "text/x", "", 'a/b; c="d;e"'])
+def test_the_media_type_is_the_same_on_both_ways(content_type: str) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/", "type", lambda: repr((request.mimetype, request.mimetype_params, request.is_json)))
+    sent = {"content_type": content_type} if content_type else {}
+    assert short_way(app, head(**sent)) == long_way(app, head(**sent))
+
+
+def test_parameters_of_one_request_s_media_type_are_not_the_next_one_s() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/", "type", lambda: str(request.mimetype_params.setdefault("n", request.args["n"])))  # type: ignore[attr-defined]
+    answers = [short_way(app, head(f"/?n={n}", content_type="text/x; a=b")) for n in (1, 2)]
+    assert [answer[2] for answer in answers if answer] == [b"1", b"2"]
 
 
 def test_a_map_of_another_class_is_asked_itself() -> None:

@@ -391,29 +391,45 @@ class RequestContext:
 
         exc: the exception that ended the request, for the teardown functions; by default the one being handled.
         """
-        last = len(self._cv_tokens) == 1
-        left_behind: AppContext | None = None
         try:
-            if last:
+            if len(self._cv_tokens) == 1:
                 if exc is _unset:
                     exc = sys.exc_info()[1]
                 self.app.do_teardown_request(exc)
                 self.request.close()
         finally:
-            current = _cv_request.get()
-            token, app_ctx = self._cv_tokens.pop()
-            if last and self._late_app_ctx is not _unset:
-                left_behind = _cv_app.pushed.get(None)
-                app_ctx = self.late_app_ctx()
-                assert app_ctx is not None
-                app_ctx._cv_tokens[0] = _cv_app.set(app_ctx)
-            _cv_request.reset(token)
-            if last and "environ" in self.request.__dict__:
-                self._leave_environ()
-            if app_ctx is not None:
-                app_ctx.pop(exc)
-            if left_behind is not None:
-                _drop_pushed(left_behind)
+            current = self._leave(exc)
+        self._expect(current)
+
+    def pop_torn_down(self, exc: BaseException | None) -> None:
+        """Do what `pop` does once the teardown functions of the request have run."""
+        try:
+            self.request.close()
+        finally:
+            current = self._leave(exc)
+        self._expect(current)
+
+    def _leave(self, exc: BaseException | None) -> RequestContext:
+        """Make the context before this one current again, with that of its application; return the one that was."""
+        last = len(self._cv_tokens) == 1
+        left_behind: AppContext | None = None
+        current = _cv_request.get()
+        token, app_ctx = self._cv_tokens.pop()
+        if last and self._late_app_ctx is not _unset:
+            left_behind = _cv_app.pushed.get(None)
+            app_ctx = self.late_app_ctx()
+            assert app_ctx is not None
+            app_ctx._cv_tokens[0] = _cv_app.set(app_ctx)
+        _cv_request.reset(token)
+        if last and "environ" in self.request.__dict__:
+            self._leave_environ()
+        if app_ctx is not None:
+            app_ctx.pop(exc)
+        if left_behind is not None:
+            _drop_pushed(left_behind)
+        return current
+
+    def _expect(self, current: RequestContext) -> None:
         if current is not self:
             raise AssertionError(f"Popped a request context that was not the current one: {current!r}, not {self!r}.")
 

@@ -77,8 +77,8 @@ class Route:
         self.rule = rule
         self.endpoint: str = rule.endpoint
         self.names = tuple(rule._converters)
-        conversions = ((name, _conversion(converter)) for name, converter in rule._converters.items())
-        self.conversions = tuple((name, convert) for name, convert in conversions if convert is not None)
+        conversions = enumerate(map(_conversion, rule._converters.values()))
+        self.conversions = tuple((at, convert) for at, convert in conversions if convert is not None)
         self.defaults: dict[str, Any] = dict(rule.defaults or {})
         self.blueprints = tuple(_around(self.endpoint))
         self.view: View | None = None
@@ -97,13 +97,14 @@ class Route:
         return None in funcs or not funcs.keys().isdisjoint(self.blueprints)
 
     def arguments(self, values: list[str]) -> Arguments | None:
-        """Convert the variable parts of a path; None when one is refused, then this rule is no match."""
-        arguments: Arguments = dict(zip(self.names, values, strict=True))
+        """Convert the variable parts of a path, in place; None when one is refused, then this rule is no match."""
+        converted: list[Any] = values
         try:
-            for name, convert in self.conversions:
-                arguments[name] = convert(arguments[name])
+            for at, convert in self.conversions:
+                converted[at] = convert(converted[at])
         except ValueError:  # a ValidationError, or more digits than int() takes
             return None
+        arguments = dict(zip(self.names, converted, strict=True))
         if self.defaults:
             arguments.update(self.defaults)
         return arguments
@@ -171,14 +172,16 @@ class _Node:
 
     static: by the literal next segment.
     dynamic: the variable parts, in the map's order of preference.
+    only: the one there is, when it is of the commonest.
     found: the route when the path ends here; `_ASK_THE_MAP` when only the map can say what happens then.
     """
 
-    __slots__ = ("dynamic", "found", "static")
+    __slots__ = ("dynamic", "found", "only", "static")
 
     def __init__(self) -> None:
         self.static: dict[str, _Node] = {}
         self.dynamic: list[_Branch] = []
+        self.only: _Branch | None = None
         self.found: _Found = None
 
 
@@ -211,7 +214,7 @@ class Router:
         if b"%" in path:
             path = unquote_to_bytes(path)
         values: list[str] = []
-        found = _walk(self._trees[method], path.decode(errors="replace").split("/"), 0, values)
+        found = _walk(self._trees[method], path.decode("utf-8", "replace").split("/"), 0, values)
         if not isinstance(found, Route):
             return None
         arguments = found.arguments(values)
@@ -230,6 +233,8 @@ def _compile(state: Any, method: str, left: set[Any]) -> _Node:
     node = _Node()
     node.static = {segment: _compile(below, method, left) for segment, below in state.static.items()}
     node.dynamic = [_Branch(part, _compile(below, method, left)) for part, below in state.dynamic]
+    if len(node.dynamic) == 1 and node.dynamic[0].fits is not None:
+        node.only = node.dynamic[0]
     node.found = _found(state, method, left)
     return node
 
@@ -260,15 +265,23 @@ def _walk(node: _Node, segments: list[str], at: int, values: list[str]) -> _Foun
     """
     end = len(segments)
     # As long as there is one way to go, there is nothing to step back to.
-    while at < end and not node.dynamic and segments[at]:
-        below = node.static.get(segments[at])
+    # bench/request_path.py: /user/<int:id>/<name> in 0.5 us, where one call for each variable part takes 0.9.
+    while at < end:
+        segment = segments[at]
+        below = node.static.get(segment)
         if below is None:
-            return None
-        node = below
+            only = node.only
+            if only is None or not only.fits(segment):  # type: ignore[misc]
+                break
+            values.append(segment)
+            node = only.below
+        elif node.dynamic or not segment:
+            break
+        else:
+            node = below
         at += 1
-    if at == end:
+    else:
         return node.found
-    segment = segments[at]
     below = node.static.get(segment)
     if below is not None:
         found = _walk(below, segments, at + 1, values)
