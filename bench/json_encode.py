@@ -1,4 +1,4 @@
-"""Time the ways to write a JSON answer: `python -m bench.json_encode`.
+"""Time the ways to write a JSON answer and to read a request: `python -m bench.json_encode`.
 
 Each line is the best of several batches, in microseconds: the figures in `json/provider.py` come from here.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import timeit
+from functools import partial
 from typing import Any
 
 from demijohn import Flask
@@ -40,6 +41,16 @@ def main() -> None:
         assert plainly() == ours()
         costs = [min(timeit.repeat(way, number=calls, repeat=BATCHES)) / calls * 1e6 for way in (plainly, ours)]
         print(f"{name:28}{costs[0]:10.2f}{costs[1]:10.2f}")
+
+    rows = [{"id": n, "name": f"user {n}", "email": f"u{n}@example.com", "active": True} for n in range(15)]
+    content = json.dumps(rows).encode()
+    print(f"{'':28}json.loads  demijohn")
+    assert json.loads(content) == provider.loads(content)
+    costs = [
+        min(timeit.repeat(partial(read, content), number=5_000, repeat=BATCHES)) / 5_000 * 1e6
+        for read in (json.loads, provider.loads)
+    ]
+    print(f"{'1 KB of 15 dicts':28}{costs[0]:10.2f}{costs[1]:10.2f}")
 
 
 if __name__ == "__main__":

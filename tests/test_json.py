@@ -191,6 +191,34 @@ def test_none_and_not_a_number_are_told_apart(value: Any) -> None:
     assert app.json.dumps_bytes({"v": value, "n": None}) == f"{written}\n".encode()
 
 
+def read_outcome(read: Any, text: str | bytes) -> str:
+    try:
+        return repr(read(text))
+    except ValueError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@given(
+    st.recursive(st.text() | st.integers() | st.floats() | st.none() | st.booleans(), containers, max_leaves=10).map(
+        lambda value: json.dumps(value, default=repr, skipkeys=True)
+    )
+    | st.text(alphabet='0123456789-+.eE[]{},:" \\u\ud800', max_size=30)
+    | st.integers(-(1 << 70), 1 << 70).map(str),
+    st.sampled_from(["str", "utf-8", "utf-8-sig", "utf-16"]),
+)
+@example("1e400", "str")
+@example("18446744073709551616", "str")
+@example("-9223372036854775809", "utf-8")
+@example("[NaN, -Infinity]", "utf-8")
+@example('"\\ud800"', "str")
+@example('{"a": 1, "a": 2}', "utf-8")
+@example("[" * 3, "utf-8")
+def test_content_is_read_as_the_standard_library_reads_it(text: str, encoding: str) -> None:
+    content = text if encoding == "str" else text.encode(encoding, "surrogatepass")
+    provider = DefaultJSONProvider(Flask(__name__))
+    assert read_outcome(provider.loads, content) == read_outcome(json.loads, content)
+
+
 def test_an_enum_is_written_as_its_value_on_every_way(provider: DefaultJSONProvider) -> None:
     assert provider.dumps({"c": Colour.RED}) == '{"c": "red"}'
     assert provider.dumps_bytes({"c": Colour.RED}) == b'{"c":"red"}\n'
