@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import BadData, URLSafeTimedSerializer
 
 import demijohn
 from demijohn import Flask, Response, session
-from demijohn.json.tag import TaggedJSONSerializer
+from demijohn.json.tag import JSONTag, TaggedJSONSerializer
 from demijohn.sessions import (
     NullSession,
     SecureCookieSession,
@@ -92,6 +92,74 @@ def get_with(app: Flask, cookie: str) -> str:
 def test_the_cookie_is_the_one_flask_signs(app: Flask) -> None:
     cookie = cookie_of(app.test_client().get("/set/1"))
     assert signer("key").loads(cookie.value) == {"value": "1"}
+
+
+@given(st.dictionaries(st.text(max_size=9), st.text(max_size=60) | st.integers() | st.binary(max_size=9), max_size=6))
+def test_the_cookie_is_byte_for_byte_what_flask_signs(content: dict[str, Any]) -> None:
+    app = Flask(__name__)
+    app.secret_key = "key"
+    ours = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
+    assert ours.dump_payload(content) == signer("key").dump_payload(content)
+    # Signed at the same second, the two are one.
+    signed = [signer("key").dumps(content), ours.dumps(content), signer("key").dumps(content)]
+    assert signed[1] in signed[::2]
+    assert ours.loads(signed[0], max_age=60) == signer("key").loads(signed[1], max_age=60) == content
+
+
+@given(st.data())
+def test_a_cookie_that_was_changed_is_refused_as_itsdangerous_does(data: st.DataObject) -> None:
+    app = Flask(__name__)
+    app.secret_key = "key"
+    app.config["SECRET_KEY_FALLBACKS"] = ["older"]
+    ours = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
+    theirs = signer(["older", "key"])
+    cookie = signer(data.draw(st.sampled_from(["key", "older", "other"]))).dumps({"a": 1})
+    at = data.draw(st.integers(0, len(cookie)))
+    cookie = (
+        cookie[:at] + data.draw(st.text(alphabet="aA.=-_é", max_size=2)) + cookie[at + data.draw(st.integers(0, 2)) :]
+    )
+    max_age = data.draw(st.sampled_from([None, -1, 60]))
+
+    def outcome(serializer: URLSafeTimedSerializer) -> str:
+        try:
+            return repr(serializer.loads(cookie, max_age=max_age))
+        except BadData as error:
+            return f"{type(error).__name__}: {error}"
+
+    assert outcome(ours) == outcome(theirs)
+
+
+def test_a_registered_tag_is_asked_for_plain_values_too() -> None:
+    class Shouted(JSONTag):
+        key = " s"
+
+        def check(self, value: Any) -> bool:
+            return isinstance(value, str) and value.isupper()
+
+        def to_json(self, value: Any) -> Any:
+            return value.lower()
+
+        def to_python(self, value: Any) -> Any:
+            return value.upper()
+
+    serializer = TaggedJSONSerializer()
+    serializer.register(Shouted, index=0)
+    assert serializer.dumps(["A", "b"]) == '[{" s":"a"},"b"]'
+    assert serializer.loads('[{" s":"a"},"b"]') == ["A", "b"]
+
+
+@pytest.mark.parametrize("told", [None, "Cookie", "cookie", "Accept", "Accept, Cookie", "*"])
+def test_caches_are_told_once(app: Flask, told: str | None) -> None:
+    @app.get("/told")
+    def view() -> Response:
+        response = Response(str(session.get("x")))
+        if told is not None:
+            response.headers["Vary"] = told
+        return response
+
+    expected = Response(headers={} if told is None else {"Vary": told})
+    expected.vary.add("Cookie")
+    assert app.test_client().get("/told").headers["Vary"] == expected.headers["Vary"]
 
 
 def test_a_cookie_that_flask_signed_is_read(app: Flask) -> None:

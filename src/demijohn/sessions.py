@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,6 +11,7 @@ import itsdangerous
 from werkzeug.datastructures import CallbackDict
 
 from .json.tag import TaggedJSONSerializer
+from .signing import SessionSerializer, default_digest
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -139,23 +139,28 @@ class SessionInterface:
 session_json_serializer = TaggedJSONSerializer()
 
 
-def _default_digest(content: bytes = b"") -> Any:
-    # Not hashlib.sha1 itself: a Python built for FIPS has none, and there too this module must be imported.
-    return hashlib.sha1(content)
-
-
 @lru_cache(maxsize=32)
 def _signing_serializer(
     keys: tuple[str | bytes, ...], salt: str, serializer: Any, key_derivation: str, digest_method: Callable[..., Any]
 ) -> itsdangerous.URLSafeTimedSerializer:
     # Kept, as keys seldom change. bench/session_cookie.py: 3.5 us to make one, 0.5 to find it.
     signer_options = {"key_derivation": key_derivation, "digest_method": digest_method}
-    return itsdangerous.URLSafeTimedSerializer(
+    serializer_class = SessionSerializer if digest_method is default_digest else itsdangerous.URLSafeTimedSerializer
+    return serializer_class(
         keys,  # type: ignore[arg-type]  # text and bytes may be mixed
         salt=salt,
         serializer=serializer,
         signer_kwargs=signer_options,
     )
+
+
+def _vary_by_cookie(response: Response) -> None:
+    """Tell caches that a response depends on the cookie, if they are not told. bench/session_cookie.py: 2.8 us less."""
+    told = response.headers.getlist("Vary")
+    if not told:
+        response.headers.add("Vary", "Cookie")
+    elif told != ["Cookie"]:
+        response.vary.add("Cookie")
 
 
 class SecureCookieSessionInterface(SessionInterface):
@@ -166,7 +171,7 @@ class SecureCookieSessionInterface(SessionInterface):
     """
 
     salt = "cookie-session"
-    digest_method: Callable[..., Any] = staticmethod(_default_digest)
+    digest_method: Callable[..., Any] = staticmethod(default_digest)
     key_derivation = "hmac"
     serializer = session_json_serializer
     session_class = SecureCookieSession
@@ -212,11 +217,11 @@ class SecureCookieSessionInterface(SessionInterface):
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Set the cookie when it must be, delete it when the session was emptied, and tell caches when it was used."""
         if session.accessed:
-            response.vary.add("Cookie")
+            _vary_by_cookie(response)
         if not session:
             if session.modified:
                 response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
-                response.vary.add("Cookie")
+                _vary_by_cookie(response)
         elif self.should_set_cookie(app, session):
             signing = self.get_signing_serializer(app)
             assert signing is not None, "a session without a secret key is a null session, which is not saved"
@@ -226,7 +231,7 @@ class SecureCookieSessionInterface(SessionInterface):
                 expires=self.get_expiration_time(app, session),
                 **self._attributes(app),
             )
-            response.vary.add("Cookie")
+            _vary_by_cookie(response)
 
     def _attributes(self, app: Flask) -> dict[str, Any]:
         return {
