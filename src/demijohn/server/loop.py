@@ -158,7 +158,7 @@ class _Client:
         self.deadline = deadline
         self.disarmed = False
         self.events = READ
-        self.unsent: memoryview | None = None
+        self.unsent: bytes | memoryview | None = None
         self.answer: Answer | None = None
         self.channel: Any = None
         self.lingers = False
@@ -1092,7 +1092,7 @@ class Engine:
             elif framing is None:
                 answer.file_left = 0
             elif answer.file is None:
-                answer.parts = iter(content)
+                answer.parts = filter(None, content)
                 # With the first part, so that one packet carries both, and a failure can still be answered as one.
                 data += next_part(answer, framing)
         except Exception as error:
@@ -1104,7 +1104,7 @@ class Engine:
         if member.claimed and self._drops(member, answer.head, answer.message):
             return False
         client.answer = answer
-        client.unsent = memoryview(data)
+        client.unsent = data
         return self._send_on(member, client, answer, begun)
 
     def _send_on(self, member: Member, client: _Client, answer: Answer, begun: float | None = None) -> bool:
@@ -1160,20 +1160,20 @@ class Engine:
         file_bytes = 0
         while True:
             try:
-                if client.unsent is not None:
-                    sent = client.sock.send(client.unsent)
+                unsent = client.unsent
+                if unsent is None and answer.parts is not None and client.http.framing is not None:
+                    unsent = client.unsent = next_part(answer, client.http.framing) or None
+                if unsent is not None:
+                    sent = client.sock.send(unsent)
                     answer.taken_bytes += sent
-                    if sent < len(client.unsent):
-                        client.unsent = client.unsent[sent:]
+                    if sent < len(unsent):
+                        client.unsent = memoryview(unsent)[sent:]
                         return False
                     client.unsent = None
                 elif answer.file_left:
                     if file_bytes >= SENDFILE_BYTES:
                         return False
                     file_bytes += send_file(client.sock, answer)
-                elif answer.parts is not None and client.http.framing is not None:
-                    part = next_part(answer, client.http.framing)
-                    client.unsent = memoryview(part) if part else None
                 else:
                     return True
             except BlockingIOError:

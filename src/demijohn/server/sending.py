@@ -64,8 +64,9 @@ def next_part(answer: Answer, framing: Framing) -> bytes:
     Raises Truncated when the application fails or gives less than it declared.
     """
     assert answer.parts is not None
+    context = answer.message.context
     try:
-        part = in_context(answer.message, next, filter(None, answer.parts), None)
+        part = next(answer.parts, None) if context is None else context.run(next, answer.parts, None)
         if part is not None and not isinstance(part, bytes):
             raise TypeError(f"the content came as {type(part).__name__}, not as bytes")
     except BaseException as error:  # of the application, as in `handle`
