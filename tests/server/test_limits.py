@@ -209,6 +209,16 @@ def test_requests_that_come_out_in_time_are_never_touched(serve, gate, in_backgr
     assert sorted(logged) == sorted(statuses)
 
 
+def test_what_a_lost_thread_has_answered_still_counts(serve, gate) -> None:
+    server = serve("limited:app", "-w", "1", "--request-timeout-for", "/wait=0.2", "--max-requests", "4")
+    server.wait_until_ready()
+    for _ in range(3):
+        assert server.get("/").status == 200
+    assert server.get(f"/wait?path={gate.path}").status == 504
+    assert server.get("/").status == 200
+    server.wait_for(r"has answered 4 requests and is replaced")
+
+
 def test_requests_that_time_out_are_counted(serve, gate) -> None:
     server = serve("limited:app", "--request-timeout", "0.2", "--metrics-path", "/metrics")
     server.wait_until_ready()

@@ -91,6 +91,7 @@ class Team(Generic[Job]):
         self._jobs: deque[Job] = deque()
         self._stopped = False
         self._started = 0  # threads, ever
+        self._answered_by_abandoned = 0  # requests
         # Between the leader and the watch, see `watch`.
         self._polling: Member | None = None
         self._watch_sleeps = False
@@ -133,6 +134,11 @@ class Team(Generic[Job]):
     def has_free_thread(self) -> bool:
         """Whether a slow request would find a thread."""
         return bool(self._resting) or len(self.members) < self._size
+
+    @property
+    def answered(self) -> int:
+        """How many requests have been answered, those of threads included that were given up since."""
+        return self._answered_by_abandoned + sum(member.answered for member in self.members)
 
     def stop(self) -> None:
         """Let every thread end as soon as it comes out of its view."""
@@ -215,6 +221,7 @@ class Team(Generic[Job]):
                 member.claimed = False
                 return False
             self.members.remove(member)
+            self._answered_by_abandoned += member.answered
             if self.leader is member:
                 self.leader = None
             if self.leader is None:

@@ -330,8 +330,7 @@ class Engine:
 
     def _show_life(self) -> None:
         if self._slot is not None:
-            members = (self._loop_member, *self._team.members)
-            self._slot.requests = sum(member.answered for member in members)
+            self._slot.requests = self._team.answered + self._loop_member.answered
             self._slot.beat(self._activity())
 
     def _activity(self) -> Activity:
