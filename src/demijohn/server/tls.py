@@ -40,7 +40,8 @@ class TLSSocket(ssl.SSLSocket):
         if self._said_goodbye:
             return socket.socket.recv(self, buflen)  # to be dropped: no need to decrypt it
         try:
-            return super().recv(buflen, flags)
+            # As `recv` of SSLSocket, without its checks. bench/tls.py: with one write in `send`, 11.0 -> 10.0 us.
+            return self.read(buflen)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
         except ssl.SSLError as error:
@@ -54,9 +55,11 @@ class TLSSocket(ssl.SSLSocket):
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Return how much was taken. Raises BlockingIOError when that is nothing."""
-        view = memoryview(data)
         sent = 0
         try:
+            if len(data) <= _RECORDS_BYTES:
+                return super().send(data, flags)
+            view = memoryview(data)
             while sent < len(view):
                 sent += super().send(view[sent : sent + _RECORDS_BYTES], flags)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
