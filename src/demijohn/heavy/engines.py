@@ -25,7 +25,12 @@ _CONNECT_S = 3.0
 
 
 class Engine(Protocol):
-    """What runs heavy calls."""
+    """What runs heavy calls.
+
+    shares_memory: whether calls see the memory of this process.
+    """
+
+    shares_memory: bool
 
     def submit(
         self,
@@ -51,6 +56,8 @@ class Engine(Protocol):
 
 class Processes:
     """The processes of this server, see pool.py."""
+
+    shares_memory = False
 
     def __init__(self, processes: int, queue_limit: int | None = None) -> None:
         self.pool = ProcessPool(processes, queue_limit=queue_limit)
@@ -78,6 +85,8 @@ class Threads:
 
     A thread cannot be ended: at its deadline a call is given up, and goes on unheard.
     """
+
+    shares_memory = True
 
     def __init__(self, threads: int, queue_limit: int | None = None) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="demijohn-heavy")
@@ -115,6 +124,8 @@ class Threads:
 class Inline:
     """The calling thread: for tests, and to look into a function with a debugger."""
 
+    shares_memory = True
+
     def submit(
         self,
         function: Callable[..., Any],
@@ -142,6 +153,8 @@ class Dask:
     The connection is made at the first call, and anew when it was lost. A call waits three seconds for that; those
     that waited meanwhile are told what came of it, and not made to wait for one attempt after the other.
     """
+
+    shares_memory = False
 
     def __init__(self, address: str) -> None:
         self._address = address

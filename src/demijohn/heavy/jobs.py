@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from werkzeug.exceptions import BadRequest, NotFound
@@ -43,6 +44,9 @@ _KEEP_S = 86400.0
 # How often progress is written at most, and how often it is looked for by those who watch.
 _REPORT_S = 0.1
 _WATCH_S = 0.2
+# How long a job tries to write that it begins or has ended, while its store cannot be reached, and how often.
+_PATIENCE_S = 60.0
+_AGAIN_S = 0.5
 # A watcher is told at least so often that the connection is alive, or finds out that the client has gone.
 _PING_S = 15.0
 
@@ -86,6 +90,18 @@ class JobStore:
         content = json.dumps(asdict(replace(record, changed=time.time())), allow_nan=False)
         self._store.set(_PREFIX + record.id, content.encode(), _KEEP_S)
 
+    def put_patiently(self, record: Record) -> None:
+        """Do what `put` does, and wait for a store that is gone: for a minute, then raise StoreUnavailable."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self.put(record)
+            except StoreUnavailable as error:
+                if time.monotonic() >= deadline:
+                    raise
+                log.warning("That job %s is %s could not be written yet: %s", record.id, record.state, error)
+            time.sleep(_AGAIN_S)
+
     def forget(self, id: str) -> None:
         """Drop the record of a job."""
         self._store.delete(_PREFIX + id)
@@ -125,8 +141,11 @@ class _Running:
         now = time.monotonic()
         if now - self._written_at >= _REPORT_S or done == self.record.total:
             self._written_at = now
-            self.store.put(self.record)
-            if self.store.is_asked_to_cancel(record.id):
+            try:
+                self.store.put(self.record)
+            except StoreUnavailable as error:  # the work is worth more than the report
+                log.warning("How far job %s is could not be written: %s", record.id, error)
+            if _is_cancelled(self.store, record.id):
                 raise CallCancelled(f"The job {record.id} was cancelled.")
 
 
@@ -166,25 +185,27 @@ class _Task:
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         store = JobStore(open_store(self._url))
-        if store.is_asked_to_cancel(self._record.id):
+        if _is_cancelled(store, self._record.id):
             raise CallCancelled(f"The job {self._record.id} was cancelled before it began.")
         running = _Running(store, replace(self._record, state=RUNNING))
-        store.put(running.record)
+        store.put_patiently(running.record)
         token = _current.set(running)
         try:
             result = self._function(*args, **kwargs)
             ended = replace(running.record, state=DONE, result=result)
             try:
-                store.put(ended)
+                store.put_patiently(ended)
             except (TypeError, ValueError) as error:
                 raise TypeError(
                     f"{self.__qualname__}() returned a {type(result).__qualname__} that is no JSON: {error}"
                 ) from error
         except CallCancelled:
-            store.put(replace(running.record, state=CANCELLED))
+            store.put_patiently(replace(running.record, state=CANCELLED))
             raise
+        except StoreUnavailable:
+            raise  # there is nowhere to say so
         except Exception as error:
-            store.put(replace(running.record, state=FAILED, error=f"{type(error).__name__}: {error}"))
+            store.put_patiently(replace(running.record, state=FAILED, error=f"{type(error).__name__}: {error}"))
             raise
         finally:
             _current.reset(token)
@@ -231,10 +252,16 @@ class Jobs:
         now = time.time()
         name = getattr(function, "__name__", type(function).__name__)
         record = Record(secrets.token_urlsafe(16), name, QUEUED, now, now)
+        runs_on = engine(executor)
+        if urlsplit(self.url).scheme == "memory" and not runs_on.shares_memory:
+            raise RuntimeError(
+                f"The job {name} would run in another process, which cannot write to {self.url!r}. Keep the state of"
+                " jobs in a file or in Redis (--state), or run them in threads (--executor threads)."
+            )
         store = self.store
         store.put(record)
         try:
-            future = engine(executor).submit(
+            future = runs_on.submit(
                 _Task(self.url, record, Run(function)),
                 args,
                 kwargs,
@@ -363,7 +390,7 @@ def _events(store: JobStore, id: str) -> Iterator[str]:
     told: Record | None = None
     pinged_at = time.monotonic()
     while True:
-        record = store.get(id)
+        record = _maybe_record(store, id, told)
         if record is None:
             return
         if record != told:
@@ -375,6 +402,15 @@ def _events(store: JobStore, id: str) -> Iterator[str]:
             pinged_at = time.monotonic()
             yield ": still there\n\n"
         time.sleep(_WATCH_S)
+
+
+def _maybe_record(store: JobStore, id: str, known: Record | None) -> Record | None:
+    """Return the record of a job; the one that is known while the store cannot be reached."""
+    try:
+        return store.get(id)
+    except StoreUnavailable as error:
+        log.warning("How job %s goes on cannot be told: %s", id, error)
+        return known
 
 
 def _is_cancelled(store: JobStore, id: str) -> bool:
