@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .protocol import ParseError as ParseError
     from .protocol import ServerError as ServerError
     from .site import JSONRPCSite as JSONRPCSite
+    from .testing import rpc_client as rpc_client
 
 _MODULES = {
     "AsyncClient": "client",
@@ -44,6 +45,7 @@ _MODULES = {
     "ServerError": "protocol",
     "Tool": "mcp",
     "TransportError": "client",
+    "rpc_client": "testing",
 }
 __all__ = list(_MODULES)
 
