@@ -146,3 +146,10 @@ def test_a_map_compiles_its_rules_once_and_again_when_one_is_added() -> None:
     url_map.add(Submount("/b", [Rule("/c", endpoint="f")]))  # type: ignore[arg-type]
 
     assert url_map.compiled().match("GET", b"/b/c") is not None
+
+
+def test_parts_of_a_way_that_led_nowhere_are_no_arguments() -> None:
+    url_map = UrlMap([Rule("/a/<x>/b", endpoint="first"), Rule("/<y>/<z>/c", endpoint="second")])
+    found = url_map.compiled().match("GET", b"/a/1/c")
+    assert found is not None
+    assert (found[0].endpoint, found[1]) == ("second", {"y": "a", "z": "1"})

@@ -283,12 +283,13 @@ def _walk(node: _Node, segments: list[str], at: int, values: list[str]) -> _Foun
     else:
         return node.found
     below = node.static.get(segment)
+    known = len(values)
     if below is not None:
         found = _walk(below, segments, at + 1, values)
         if found is not None:
             return found
+        del values[known:]
     for branch in node.dynamic:
-        known = len(values)
         if branch.fits is not None:
             if not branch.fits(segment):
                 continue
