@@ -10,9 +10,9 @@ SRC = Path(__file__).parents[1] / "src" / "demijohn"
 
 # In reading order: a module imports only modules named before it.
 FLOORS = """
-sparing message typing environ signals globals config logging
+sparing message typing environ codings signals globals config logging
 json.provider json json.tag
-helpers wrappers signing sessions
+helpers wrappers precompressed signing sessions
 shared.stores shared.sessions shared.cache shared.ratelimit shared
 heavy.errors heavy.pool heavy.engines heavy.functions heavy.jobs heavy
 routing views templating ctx commands scaffold blueprints staticfiles fastpath app debughelpers testing
@@ -31,8 +31,8 @@ server.cgroups server.kinds server.hooks server.settings server.gunicorn_names s
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
 server.systemd server.tls
 server.http1 server.websocket server.activity server.metrics server.ownpages server.statsd server.wsgi server.native
-server.asgi server.asgi_websocket server.lifespan server.hook_objects server.logger_class server.loading
-server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop
+server.compression server.asgi server.asgi_websocket server.lifespan server.hook_objects server.logger_class
+server.loading server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop
 server.asgi_engine
 server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter
 server.launch server
@@ -41,7 +41,7 @@ container.bytecode container.image container.registry container.engine container
 container.files container
 aliased aliasing dropin dropin_site.sitecustomize cli_jobs cli_jsonrpc cli_server cli_top cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
-SERVER_MAY_SEE = ("server", "message", "typing", "environ")
+SERVER_MAY_SEE = ("server", "message", "typing", "environ", "codings")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.
 DEFERRED_UP = {("app", "testing")}
 

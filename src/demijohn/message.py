@@ -215,6 +215,27 @@ class Suspended:
         self.context.run(self._steps.close)
 
 
+class Watched(Suspended):
+    """An answer that has to wait, with something to be done with the message it comes to."""
+
+    __slots__ = ("_inner", "_then")
+
+    def __init__(self, inner: Suspended, then: Callable[[ResponseMessage], ResponseMessage]) -> None:
+        self._inner = inner
+        self._then = then
+        self.context = inner.context
+        self.coroutine = inner.coroutine
+
+    def advance(
+        self, *, may_block: bool, value: Any = None, error: BaseException | None = None
+    ) -> ResponseMessage | Self:
+        answer = self._inner.advance(may_block=may_block, value=value, error=error)
+        if isinstance(answer, ResponseMessage):
+            return self._then(answer)
+        self.coroutine = self._inner.coroutine
+        return self
+
+
 # RFC 9110 §7.6.1 and PEP 3333: an application has no say in these.
 HOP_BY_HOP = frozenset(
     {

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from . import typing as ft
 from .globals import current_app
 from .helpers import _default_template_ctx_processor, get_root_path, send_from_directory
+from .precompressed import send_best
 
 if TYPE_CHECKING:
     import click
@@ -151,6 +152,8 @@ class Scaffold:
         if not self.has_static_folder:
             raise RuntimeError(f"{self!r} has no static folder: set 'static_folder' to serve files from it.")
         max_age = self.get_send_file_max_age(filename)
+        if current_app.config.get("STATIC_PRECOMPRESSED"):
+            return send_best(cast(str, self.static_folder), filename, max_age)
         return send_from_directory(cast(str, self.static_folder), filename, max_age=max_age)
 
     @cached_property

@@ -158,6 +158,7 @@ class StaticFiles:
                 or (all(map(is_, _stages_of(type(owner)), _STOCK_STAGES)) and _METHODS.isdisjoint(vars(owner)))
             )
             and not app.config["USE_X_SENDFILE"]
+            and not app.config.get("STATIC_PRECOMPRESSED")  # then Accept-Encoding has a say
         )
 
 

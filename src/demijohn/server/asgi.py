@@ -10,14 +10,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from ..environ import FileWrapper, split_target
 from ..message import REASONS, ProtocolError, RequestHead, ResponseMessage, origin_of, response_message_of_bytes
-from .http1 import CONTINUE, Connection, plain_answer
+from .http1 import CONTINUE, Connection, Framing, plain_answer
 from .settings import Settings
 from .wsgi import Route
+
+if TYPE_CHECKING:
+    from .compression import Compression, Encoder
 
 log = logging.getLogger("demijohn.server")
 
@@ -128,12 +131,14 @@ class ASGIGateway:
     """An ASGI application, and what all its scopes have in common.
 
     route: the one for all requests.
+    compression: for its answers; None when they are not to be compressed.
     state: what it has put into the state of its lifespan; None when it has no lifespan.
     """
 
     def __init__(self, application: ASGIApplication) -> None:
         self.application = application
         self.state: dict[str, Any] | None = None
+        self.compression: Compression | None = None
         self.route = Route(0.0)
 
     def match(self, head: RequestHead) -> Route:
@@ -188,6 +193,7 @@ class HTTPExchange:
         "_arrived",
         "_channel",
         "_content_bytes",
+        "_encoder",
         "_gateway",
         "_input",
         "_is_answered",
@@ -200,6 +206,7 @@ class HTTPExchange:
         "_received_bytes",
         "_refusal",
         "_settings",
+        "_uncoded_left",
         "begun",
         "due_since",
         "head",
@@ -225,6 +232,8 @@ class HTTPExchange:
         self._message: ResponseMessage | None = None  # what http.response.start has begun
         self._is_begun = False  # whether any of it is sent
         self._content_bytes = 0
+        self._encoder: Encoder | None = None
+        self._uncoded_left: int | None = None  # what the encoder has yet to be given, when that was declared
         self._is_answered = False
         self._refusal: ProtocolError | None = None
         self._is_late = False
@@ -382,8 +391,10 @@ class HTTPExchange:
         if not self._is_complete:
             self._channel.http.leave_content()
         message.content = body if type(body) is bytes else bytes(body)
+        if self._gateway.compression is not None:
+            self._gateway.compression.compress(self.head, message, at_once=True)
         self._channel.write(self._channel.http.respond(self.head, message))
-        self._finish(message, len(body))
+        self._finish(message, len(message.content) if isinstance(message.content, bytes) else 0)
 
     async def _send_part(self, message: ResponseMessage, body: bytes) -> None:
         if self._is_begun:
@@ -395,28 +406,45 @@ class HTTPExchange:
     def _write_first_part(self, message: ResponseMessage, body: bytes) -> None:
         self._is_begun = True
         message.content = ()
+        if self._gateway.compression is not None:
+            declared = message.content_length
+            self._encoder = self._gateway.compression.begin(self.head, message, declared)
+            self._uncoded_left = declared if self._encoder is not None else None
         http = self._channel.http
         data = http.respond(self.head, message)
         if http.framing is not None and body:
-            data += http.framing.part_bytes(bytes(body))
-            self._content_bytes = len(body)
+            data += self._framed(http.framing, body)
         self._channel.write(data)
 
     def _write_part(self, body: bytes) -> None:
         framing = self._channel.http.framing
         if framing is None or not body:
             return
-        self._channel.write(framing.part_bytes(bytes(body)))
-        self._content_bytes += len(body)
+        self._channel.write(self._framed(framing, body))
         if framing.overlong:
             log.error("The content of the answer to %s is longer than its Content-Length and was cut", self.head)
+
+    def _framed(self, framing: Framing, body: bytes) -> bytes:
+        """Return a part that is not empty as it goes out: compressed, if it is to be, and framed."""
+        data = bytes(body)
+        if self._encoder is not None:
+            if self._uncoded_left is not None:
+                self._uncoded_left -= len(data)
+            data = self._encoder.compress(data) + self._encoder.flush()
+        self._content_bytes += len(data)
+        return framing.part_bytes(data)
 
     def _send_last_part(self, message: ResponseMessage, body: bytes) -> None:
         self._write_part(body)
         framing = self._channel.http.framing
         if framing is not None:
-            if framing.missing:
-                raise RuntimeError(f"the content is {framing.missing} bytes shorter than its Content-Length")
+            missing = self._uncoded_left or framing.missing
+            if missing:
+                raise RuntimeError(f"the content is {missing} bytes shorter than its Content-Length")
+            if self._encoder is not None:
+                end = self._encoder.finish()
+                self._content_bytes += len(end)
+                self._channel.write(framing.part_bytes(end))
             self._channel.write(framing.end_bytes())
         if not self._is_complete:
             self._channel.http.leave_content()

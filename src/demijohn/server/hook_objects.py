@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..environ import environ_of, split_target
-from ..message import RequestHead, ResponseMessage, Suspended
+from ..message import RequestHead, ResponseMessage, Suspended, Watched
 from ..typing import Gateway, Route
 from .hooks import Hook
 from .log import log
@@ -179,7 +179,7 @@ class HookedGateway:
         if self._post_request is None:
             return answer
         if isinstance(answer, Suspended):
-            return _Watched(answer, lambda message: self._followed(head, request, message))
+            return Watched(answer, lambda message: self._followed(head, request, message))
         return self._followed(head, request, answer)
 
     def _followed(self, head: RequestHead, request: HookRequest, message: ResponseMessage) -> ResponseMessage:
@@ -196,24 +196,3 @@ class HookedGateway:
 
         message.close = finish
         return message
-
-
-class _Watched(Suspended):
-    """An answer that has to wait, with something to be done with the message it comes to."""
-
-    __slots__ = ("_inner", "_then")
-
-    def __init__(self, inner: Suspended, then: Callable[[ResponseMessage], ResponseMessage]) -> None:
-        self._inner = inner
-        self._then = then
-        self.context = inner.context
-        self.coroutine = inner.coroutine
-
-    def advance(
-        self, *, may_block: bool, value: Any = None, error: BaseException | None = None
-    ) -> ResponseMessage | _Watched:
-        answer = self._inner.advance(may_block=may_block, value=value, error=error)
-        if isinstance(answer, ResponseMessage):
-            return self._then(answer)
-        self.coroutine = self._inner.coroutine
-        return self

@@ -85,6 +85,13 @@ class Settings(HookSettings):
         gunicorn="sendfile",
         variables=(("SENDFILE", "{}"),),
     )
+    compress: bool = _setting(
+        False,
+        "--compress",
+        SWITCH,
+        "Compress answers of at least 1 KB that are text, JSON or the like: with gzip, and with zstd and brotli where "
+        "Python or packages have them. It costs CPU, so leave it to a proxy that can do it.",
+    )
     reuse_port: bool = _setting(
         False,
         "--reuse-port",

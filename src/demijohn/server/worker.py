@@ -141,6 +141,8 @@ class Worker:
             log.addHandler(self._statsd)
         pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._server.pid, self._statsd)
         engine_class = _engine_class(gateway)
+        if settings.compress:
+            gateway = _compressing(gateway)
         if settings.pre_request is not None or settings.post_request is not None:
             gateway = HookedGateway(gateway, self._hooked, settings.pre_request, settings.post_request)
         pages = self._own_pages()
@@ -242,6 +244,19 @@ def _engine_class(gateway: Gateway) -> Callable[..., Engine]:
 
     assert isinstance(gateway, ASGIGateway)
     return partial(ASGIEngine, application=gateway)
+
+
+def _compressing(gateway: Gateway) -> Gateway:
+    """Return a gateway to the same application whose answers are compressed."""
+    from .compression import CompressingGateway, Compression  # only a server with --compress needs it
+
+    if isinstance(gateway, NativeGateway | WSGIGateway):
+        return CompressingGateway(gateway, Compression())
+    from .asgi import ASGIGateway
+
+    assert isinstance(gateway, ASGIGateway)
+    gateway.compression = Compression()  # the messages of an exchange are not the gateway's to see
+    return gateway
 
 
 def _ask_to_drain() -> None:
