@@ -79,6 +79,16 @@ def test_no_process_is_left_behind(work: Any, process_is_gone: Callable[[int], N
         process_is_gone(pid)
 
 
+def test_a_worker_that_drains_lets_a_heavy_call_finish(work: Any, gate: Any, in_background: Callable[..., Any]) -> None:
+    running = in_background(work.get, f"/call/wait?arg={gate.path}")
+    gate.wait_for_view()
+    work.send_signal(signal.SIGTERM)
+    work.wait_for("Handling signal: term")
+    gate.open()
+    assert running.result().status == 200
+    assert work.wait() == 0
+
+
 def test_a_worker_that_is_killed_takes_its_processes_along(
     work: Any, gate: Any, in_background: Callable[..., Any], process_is_gone: Callable[[int], None]
 ) -> None:
