@@ -281,7 +281,8 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
                 **os.environ,
                 **server.environment,
                 "BENCH_STATIC": str(files),
-                "PYTHONPATH": str(APPS),
+                # The peers import what stands beside their application, as we do.
+                "PYTHONPATH": os.pathsep.join(filter(None, (server.environment.get("PYTHONPATH"), str(APPS)))),
                 "BENCH_SCENARIO": scenario.name,
             },
             stdin=subprocess.DEVNULL,
