@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request as WerkzeugRequest
@@ -26,6 +26,8 @@ query_text = st.text(alphabet="ab=&;%+2äx ", max_size=20).map(lambda text: text
 
 
 @given(query=query_text)
+@example(b"=&")
+@example(b"=1&&=2&")
 def test_args_are_what_werkzeug_reads(query: bytes) -> None:
     environ = {**EnvironBuilder("/").get_environ(), "QUERY_STRING": query.decode("latin-1")}
 

@@ -209,7 +209,8 @@ class Request(RequestBase):
             values: dict[str, list[str]] = {}
             for name, equals, value in split:
                 if name in values:
-                    values[name].append(value)
+                    if name or equals:  # between two "&" is nothing
+                        values[name].append(value)
                 elif name or equals:
                     values[name] = [value]
             return _immutable(values)
