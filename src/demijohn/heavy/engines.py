@@ -8,29 +8,53 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import logging
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from .errors import DeadlineExceeded, EngineUnavailable, ProcessDied, QueueFull
 from .pool import Call, ProcessPool, dumps_call, name_of, run_payload
 
+log = logging.getLogger("demijohn.server.heavy")  # so that it goes where the server's log goes
+
 # How long a call waits for a Dask scheduler that cannot be reached before it says so.
 _CONNECT_S = 3.0
 
 
-class Engine(Protocol):
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call as it was asked for; see `Engine.submit`."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    deadline_s: float | None
+    is_cancelled: Callable[[], bool] | None
+    outlives: bool
+
+    @property
+    def name(self) -> str:
+        return name_of(self.function)
+
+    def dumps(self) -> bytes:
+        return dumps_call(self.function, self.args, self.kwargs)
+
+
+class Engine(ABC):
     """What runs heavy calls.
 
     shares_memory: whether calls see the memory of this process.
     """
 
-    shares_memory: bool
+    shares_memory: ClassVar[bool]
 
     def submit(
         self,
@@ -49,12 +73,18 @@ class Engine(Protocol):
         outlives: whether it is to go on when this process ends, where that is possible.
         Raises QueueFull, EngineUnavailable, and TypeError for what cannot be sent.
         """
+        return self.start(Asked(function, args, kwargs, deadline_s, is_cancelled, outlives))
 
+    @abstractmethod
+    def start(self, asked: Asked) -> Future[Any]:
+        """Do what `submit` says."""
+
+    @abstractmethod
     def shutdown(self) -> None:
         """End all calls."""
 
 
-class Processes:
+class Processes(Engine):
     """The processes of this server, see pool.py."""
 
     shares_memory = False
@@ -62,25 +92,16 @@ class Processes:
     def __init__(self, processes: int, queue_limit: int | None = None) -> None:
         self.pool = ProcessPool(processes, queue_limit=queue_limit)
 
-    def submit(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        deadline_s: float | None = None,
-        is_cancelled: Callable[[], bool] | None = None,
-        outlives: bool = False,
-    ) -> Future[Any]:
-        deadline = None if deadline_s is None else time.monotonic() + deadline_s
-        call = Call(name_of(function), dumps_call(function, args, kwargs), deadline, is_cancelled)
+    def start(self, asked: Asked) -> Future[Any]:
+        deadline = None if asked.deadline_s is None else time.monotonic() + asked.deadline_s
+        call = Call(asked.name, asked.dumps(), deadline, asked.is_cancelled)
         return self.pool.submit_call(call)
 
     def shutdown(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Threads:
+class Threads(Engine):
     """Threads of this process: for what waits, or computes outside the interpreter's lock.
 
     A thread cannot be ended: at its deadline a call is given up, and goes on unheard.
@@ -94,24 +115,15 @@ class Threads:
         self._lock = threading.Lock()
         self._pending = 0
 
-    def submit(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        deadline_s: float | None = None,
-        is_cancelled: Callable[[], bool] | None = None,
-        outlives: bool = False,
-    ) -> Future[Any]:
+    def start(self, asked: Asked) -> Future[Any]:
         with self._lock:
             if self._pending >= self._limit:
-                raise QueueFull(f"{name_of(function)} was not run: {self._limit} calls run or wait already.")
+                raise QueueFull(f"{asked.name} was not run: {self._limit} calls run or wait already.")
             self._pending += 1
-        future = self._executor.submit(function, *args, **kwargs)
+        future = self._executor.submit(asked.function, *asked.args, **asked.kwargs)
         future.add_done_callback(self._left)
         # One that waits still is not begun any more.
-        return _with_deadline(future, deadline_s, name_of(function), give_up=future.cancel)
+        return _with_deadline(future, asked, give_up=future.cancel)
 
     def _left(self, future: Future[Any]) -> None:
         with self._lock:
@@ -121,24 +133,15 @@ class Threads:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-class Inline:
+class Inline(Engine):
     """The calling thread: for tests, and to look into a function with a debugger."""
 
     shares_memory = True
 
-    def submit(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        deadline_s: float | None = None,
-        is_cancelled: Callable[[], bool] | None = None,
-        outlives: bool = False,
-    ) -> Future[Any]:
+    def start(self, asked: Asked) -> Future[Any]:
         future: Future[Any] = Future()
         try:
-            future.set_result(function(*args, **kwargs))
+            future.set_result(asked.function(*asked.args, **asked.kwargs))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -147,7 +150,7 @@ class Inline:
         pass
 
 
-class Dask:
+class Dask(Engine):
     """A Dask cluster, which the same modules are installed on.
 
     The connection is made at the first call, and anew when it was lost. A call waits three seconds for that; those
@@ -163,30 +166,21 @@ class Dask:
         self._failure: BaseException | None = None
         self._failed_at = float("-inf")
 
-    def submit(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        deadline_s: float | None = None,
-        is_cancelled: Callable[[], bool] | None = None,
-        outlives: bool = False,
-    ) -> Future[Any]:
+    def start(self, asked: Asked) -> Future[Any]:
         # As bytes: only the workers need the application's modules, not the scheduler. Not pure: the same arguments may
         # well give another result.
-        payload = dumps_call(function, args, kwargs)
+        payload = asked.dumps()
         client = self._connected()
         try:
-            task = client.submit(run_payload, payload, key=f"{name_of(function)}-{uuid4()}", pure=False, retries=1)
+            task = client.submit(run_payload, payload, key=f"{asked.name}-{uuid4()}", pure=False, retries=1)
         except Exception as error:
             raise self._unavailable(error) from error
-        if outlives:
+        if asked.outlives:
             _distributed().fire_and_forget(task)
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         task.add_done_callback(lambda done: _follow(done, future, self._translated))
-        return _with_deadline(future, deadline_s, name_of(function), give_up=task.cancel)
+        return _with_deadline(future, asked, give_up=task.cancel)
 
     def _connected(self) -> Any:
         asked_at = time.monotonic()
@@ -212,8 +206,10 @@ class Dask:
     def _close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(Exception):  # it is broken already, and nobody waits for it
+            try:
                 client.close(timeout=0)
+            except Exception as error:  # it is broken already, in any of Dask's ways
+                log.info("The connection to the Dask scheduler at %s was left as it is: %r", self._address, error)
 
     def _unavailable(self, error: BaseException) -> EngineUnavailable:
         return EngineUnavailable(
@@ -247,24 +243,22 @@ def _follow(done: Any, future: Future[Any], translated: Callable[[BaseException]
             outcome = translated(error)
     except BaseException as failed:
         error, outcome = failed, translated(failed)
-    with contextlib.suppress(Exception):  # InvalidStateError: nobody waits any more
+    with contextlib.suppress(InvalidStateError):  # nobody waits any more
         if error is None:
             future.set_result(done.result())
         else:
             future.set_exception(outcome)
 
 
-def _with_deadline(
-    future: Future[Any], deadline_s: float | None, name: str, give_up: Callable[[], object]
-) -> Future[Any]:
+def _with_deadline(future: Future[Any], asked: Asked, give_up: Callable[[], object]) -> Future[Any]:
     """Return a future that fails at its deadline, for engines that cannot end a call; then `give_up` is called."""
-    if deadline_s is None:
+    if asked.deadline_s is None:
         return future
     late: Future[Any] = Future()
 
     def at_deadline() -> None:
         with contextlib.suppress(InvalidStateError):  # it was done just now
-            late.set_exception(DeadlineExceeded(f"{name} was not done at its deadline and was given up."))
+            late.set_exception(DeadlineExceeded(f"{asked.name} was not done at its deadline and was given up."))
 
     def at_end(done: Future[Any]) -> None:
         timer.cancel()
@@ -272,7 +266,7 @@ def _with_deadline(
             give_up()
 
     # Nobody may be asking for the result: a job's is only looked at when it is there.
-    timer = threading.Timer(deadline_s, at_deadline)
+    timer = threading.Timer(asked.deadline_s, at_deadline)
     timer.daemon = True
     timer.start()
     future.add_done_callback(lambda done: _copy(done, late))

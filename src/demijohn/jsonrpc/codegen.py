@@ -147,6 +147,19 @@ def camel(text: str) -> str:
     return identifier("".join(word[:1].upper() + word[1:] for word in words) or "Unnamed")
 
 
+class Module:
+    """What is written of a service in any language: its names, and the class that clients are called after.
+
+    reserved: identifiers that mean something else there. url: where its clients go unless they are told.
+    """
+
+    def __init__(self, service: Service, url: str | None, reserved: Iterable[str]) -> None:
+        self.service = service
+        self.url = service.url if url is None else url
+        self.names = Names(reserved)
+        self.title = self.names.of(camel(service.title.removesuffix(" JSON-RPC")))
+
+
 # -- types --------------------------------------------------------------------------------------
 
 

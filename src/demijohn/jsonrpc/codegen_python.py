@@ -8,7 +8,7 @@ import keyword
 from collections.abc import Iterator
 from typing import Any
 
-from .codegen import Method, Names, Schema, Service, Types, camel, fields_of, read
+from .codegen import Method, Module, Names, Schema, Service, Types, camel, fields_of, read
 
 _HEAD = '''\
 """Client of {title}, written by `demijohn jsonrpc client`: make it anew, rather than change it."""
@@ -78,12 +78,9 @@ def python(document: dict[str, Any], url: str | None = None) -> str:
     return _Module(read(document), url).text()
 
 
-class _Module:
+class _Module(Module):
     def __init__(self, service: Service, url: str | None) -> None:
-        self.service = service
-        self.url = url if url is not None else service.url
-        self.names = Names(_RESERVED)
-        self.title = self.names.of(camel(service.title.removesuffix(" JSON-RPC")))
+        super().__init__(service, url, _RESERVED)
         self.types = _PythonTypes(service, lambda name: self.names.of(("schema", name), camel(name)))
         self.errors = {error.code: self.names.of(error.code, camel(error.message)) for error in service.errors}
 

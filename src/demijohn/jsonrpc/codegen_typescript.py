@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from .codegen import Method, Names, Schema, Service, Types, camel, fields_of, read
+from .codegen import Method, Module, Names, Schema, Service, Types, camel, fields_of, read
 
 # Names that mean something in the module.
 _RESERVED = """
@@ -130,12 +130,9 @@ def typescript(document: dict[str, Any], url: str | None = None) -> str:
     return _Module(read(document), url).text()
 
 
-class _Module:
+class _Module(Module):
     def __init__(self, service: Service, url: str | None) -> None:
-        self.service = service
-        self.url = url if url is not None else service.url
-        self.names = Names(_RESERVED)
-        self.title = self.names.of(camel(service.title.removesuffix(" JSON-RPC")))
+        super().__init__(service, url, _RESERVED)
         self.types = _TypeScriptTypes(service, lambda name: self.names.of(("schema", name), camel(name)))
 
     def text(self) -> str:

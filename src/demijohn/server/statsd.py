@@ -30,7 +30,7 @@ class Statsd(logging.Handler):
         self._tags = f"|#{settings.dogstatsd_tags}" if settings.dogstatsd_tags else ""
         self._slot = slot
         self._slots = slots
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()  # a signal handler that logs comes in the middle of `send`
         self._counts: Counter[str] = Counter()
         self._durations: list[float] = []
         family = socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET
