@@ -384,7 +384,7 @@ def test_ttou_costs_nobody_an_answer(serve, process_is_gone) -> None:
     server = serve("plain:application", "-w", "3")
     workers = server.wait_until_ready(workers=3)
     customers = queue_of(server)
-    for pid in workers[:2]:
+    for pid in sorted(workers)[:2]:  # the oldest first, in whatever order they became ready
         server.send_signal(signal.SIGTTOU)
         process_is_gone(pid)
     for customer in customers:
