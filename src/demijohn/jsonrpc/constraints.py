@@ -152,8 +152,8 @@ def _is_pydantic(extra: t.Any) -> bool:
     return type(extra).__module__.partition(".")[0] == "pydantic"
 
 
-def by_pydantic(hint: Hint) -> Hint:
-    """Return the type that pydantic reads.
+def by_pydantic(hint: Hint, of_result: bool = False) -> Hint:
+    """Return the type that pydantic reads; `of_result` describes what it writes, which may have other members.
 
     Raises TypeError when it cannot.
     """
@@ -173,7 +173,8 @@ def by_pydantic(hint: Hint) -> Hint:
             raise ValueError(f"{first['msg']} - at `${where}`" if where else first["msg"]) from None
 
     def schema(describe: Describe) -> Schema:
-        described: Schema = adapter.json_schema(ref_template="{model}")
+        mode = "serialization" if of_result else "validation"
+        described: Schema = adapter.json_schema(ref_template="{model}", mode=mode)
         if described.get("type") != "object" or "$ref" in described:
             return described
         # A model that nothing refers to stands in the components too, as every class with fields does.

@@ -7,6 +7,7 @@ or reads otherwise than we promise, becomes a `Converted` class.
 from __future__ import annotations
 
 import re
+import sys
 import types
 import typing as t
 
@@ -20,6 +21,24 @@ SCALARS = (str, int, float, bool)
 # msgspec says: "Expected `int`, got `str` - at `$.items[3].price`"; a converter inside another adds its own end.
 AT: t.Final = " - at `"
 EXPECTED: t.Final = re.compile(r"Expected `([^`]*)`(.*?)(?:, got (?:`([^`]*)`|(\d+)))?")
+
+
+def hints_of(thing: t.Any) -> dict[str, Hint]:
+    """Return the resolved hints of a class or function, `Annotated` kept.
+
+    Names of a function around it are found while that one runs. Raises NameError for a name that is nowhere.
+    """
+    try:
+        return t.get_type_hints(thing, include_extras=True)
+    except NameError:
+        frame: types.FrameType | None = sys._getframe(1)
+    # `from __future__ import annotations` and a class inside create_app(): only the running frame knows it.
+    while frame is not None:
+        try:
+            return t.get_type_hints(thing, localns=frame.f_locals, include_extras=True)
+        except NameError as error:
+            last, frame = error, frame.f_back
+    raise last
 
 
 class Converted(type):

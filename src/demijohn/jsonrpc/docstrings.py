@@ -31,8 +31,9 @@ _ENTRY = re.compile(r"^(?P<name>\*{0,2}[\w.]+)[ ]*(?:\([^)]*\))?[ ]*(?::[ ]*(?P<
 
 @dataclass(slots=True)
 class Example:
-    """A call that a docstring shows after `>>>`, whose arguments and result are literals."""
+    """A call that a docstring shows after `>>>`, whose arguments and result are literals; `text` is how it does."""
 
+    text: str
     name: str
     arguments: list[Any]
     named: dict[str, Any]
@@ -130,6 +131,7 @@ def _examples(text: str) -> Iterator[Example]:
         shown = doctest.DocTestParser().get_examples(text)
     except ValueError:  # a docstring that only looks like one
         return
+    lines = text.split("\n")
     for example in shown:
         try:
             call = ast.parse(example.source.strip(), mode="eval").body
@@ -140,4 +142,6 @@ def _examples(text: str) -> Iterator[Example]:
             result = ast.literal_eval(example.want) if example.want.strip() else None
         except (ValueError, SyntaxError):
             continue  # not literals: it shows something, but is no example to send
-        yield Example(ast.unparse(call.func).rpartition(".")[2], arguments, named, result)
+        end = example.lineno + example.source.count("\n") + example.want.count("\n")
+        name = ast.unparse(call.func).rpartition(".")[2]
+        yield Example("\n".join(lines[example.lineno : end]), name, arguments, named, result)

@@ -1,8 +1,9 @@
 """Results to JSON: what Python returns, as bytes that every JSON parser reads.
 
 What JSON has no word for is said in the form in which a parameter of that type is read: dates and times by RFC 3339,
-UUID, Decimal and paths as strings, bytes as the UTF-8 text they hold, an Enum by its value, sets and iterators as
-arrays, objects by their public attributes. NaN and the infinities become null: RFC 8259 section 6 has no word for them.
+UUID, Decimal and paths as strings, bytes as the UTF-8 text they hold (in a msgspec Struct, as base64), an Enum by its
+value, sets and iterators as arrays, objects by their public attributes. NaN and the infinities become null: RFC 8259
+section 6 has no word for them.
 """
 
 from __future__ import annotations
@@ -108,13 +109,12 @@ def _text(value: bytes | bytearray | memoryview) -> str:
         raise TypeError("bytes that are no UTF-8 text have no form in JSON: return them as base64") from None
 
 
-_LEFT_TO_ORJSON = (bytes, bytearray, memoryview)
 _SIMPLER: list[tuple[Any, Callable[[Any], Any]]] = [
     ((bytes, bytearray, memoryview), _text),
     (Decimal, str),
     (os.PathLike, os.fspath),
     (Enum, lambda value: value.value),
-    (msgspec.Struct, lambda value: msgspec.to_builtins(value, builtin_types=_LEFT_TO_ORJSON, enc_hook=_simpler_again)),
+    (msgspec.Struct, lambda value: msgspec.to_builtins(value, enc_hook=_simpler_again)),  # which reads bytes as base64
 ]
 _SIMPLER_BY_ATTRIBUTE: list[tuple[str, Callable[[Any], Any]]] = [
     ("model_dump_json", lambda model: orjson.loads(model.model_dump_json(by_alias=True))),  # pydantic

@@ -19,10 +19,21 @@ from uuid import UUID
 import msgspec
 
 from .constraints import by_pydantic, constrained, has_constraints, is_for_pydantic
-from .converting import SCALARS, Describe, Hint, Schema, convert, converted, has_converted, is_known, json_name
+from .converting import (
+    SCALARS,
+    Describe,
+    Hint,
+    Schema,
+    convert,
+    converted,
+    has_converted,
+    hints_of,
+    is_known,
+    json_name,
+)
 from .families import BYTES, READERS, one_of, text_bytes
 from .frames import Orient, frame, oriented
-from .parameters import MissingHint, Parameters, hints_of
+from .parameters import MissingHint, Parameters
 from .science import reader_of
 
 Read = t.Callable[[t.Any], t.Any]
@@ -191,7 +202,7 @@ class Reader(_Compiler):
 
     def annotated(self, hint: Hint, inner: Hint, extras: tuple[t.Any, ...]) -> Hint:
         if is_for_pydantic(inner, extras):
-            return by_pydantic(hint)
+            return by_pydantic(hint, self.of_result)
         if forms := [extra for extra in extras if isinstance(extra, Orient)]:
             return frame(inner, only=forms[0])
         return constrained(self.compile(inner), extras)
@@ -218,7 +229,7 @@ class Reader(_Compiler):
             if issubclass(cls, known):
                 return compile_class(self, cls, arguments)
         if is_for_pydantic(cls):
-            return by_pydantic(hint)
+            return by_pydantic(hint, self.of_result)
         return self.structure(cls, hint)
 
     def structure(self, cls: type, hint: Hint) -> Hint:

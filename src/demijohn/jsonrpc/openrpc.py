@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from .docstrings import Example, Told, read
+from .encoding import Unserializable
 from .parameters import MissingHint
 from .protocol import JSONRPCError
 from .registry import Method
@@ -65,15 +67,16 @@ def _method(method: Method, schemas: list[Document]) -> Document:
         for parameter, schema in zip(parameters.named, of_params, strict=True)
     ]
     takes_positions = not any(p.is_keyword_only and p.is_required for p in parameters.named)
+    examples = {shown.text: example for shown in told.examples if (example := _example(method, shown))}
     described: Document = {
         "name": method.name,
         "summary": told.summary,
-        "description": told.description,
+        "description": _without(told.description, examples),
         "params": params,
         "paramStructure": "either" if takes_positions else "by-name",
         "result": _told({"name": "result", "schema": of_result, "description": told.returns}),
         "errors": [_told(error) for error in _errors(method, told)],
-        "examples": [example for shown in told.examples if (example := _example(method, shown))],
+        "examples": list(examples.values()),
         "deprecated": getattr(inspect.unwrap(method.function), "__deprecated__", None) is not None or None,
         # OpenRPC has no word for what *args and **kwargs take.
         "x-more-positions": parameters.more_positions is not MissingHint or None,
@@ -119,7 +122,7 @@ def _errors(method: Method, told: Told) -> list[Document]:
 
 
 def _example(method: Method, shown: Example) -> Document | None:
-    """Return the example pairing of a call in the docstring; None when the call is of another function."""
+    """Return the example pairing of a call in the docstring; None for another function's, or what is no JSON."""
     if shown.name not in (method.function.__name__, method.name.rpartition(".")[2]):
         return None
     positional = [parameter.name for parameter in method.parameters.positional]
@@ -127,11 +130,19 @@ def _example(method: Method, shown: Example) -> Document | None:
     if len(shown.arguments) > len(positional):
         return None
     call = ", ".join(f"{name}={value!r}" for name, value in values)
-    return {
-        "name": call or "without parameters",
-        "params": [{"name": name, "value": plain(value)} for name, value in values],
-        "result": {"name": "result", "value": plain(shown.result)},
-    }
+    try:
+        params = [{"name": name, "value": plain(value)} for name, value in values]
+        result = {"name": "result", "value": plain(shown.result)}
+    except Unserializable:  # bytes that are no text, or `...` in the result
+        return None
+    return {"name": call or "without parameters", "params": params, "result": result}
+
+
+def _without(description: str, shown: Iterable[str]) -> str:
+    """Return a description without the examples of a docstring: they are told as such."""
+    for text in shown:
+        description = description.replace(text, "")
+    return re.sub(r"\n\s*\n", "\n\n", description).strip()
 
 
 def _stated(method: Method) -> Document:

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
-import types
 import typing as t
 
 import msgspec
 from msgspec.structs import astuple
 
-from .converting import Describe, Hint, Schema, convert_at, converter
+from .converting import Describe, Hint, Schema, convert_at, converter, hints_of
 from .schemas import default_of
 
 MissingHint = inspect.Parameter.empty
 Compile = t.Callable[[Hint], Hint]
-
-
-def hints_of(thing: t.Any) -> dict[str, Hint]:
-    """Return the resolved hints of a class or function, `Annotated` kept.
-
-    Names of a function around it are found while that one runs. Raises NameError for a name that is nowhere.
-    """
-    try:
-        return t.get_type_hints(thing, include_extras=True)
-    except NameError:
-        frame: types.FrameType | None = sys._getframe(1)
-    # `from __future__ import annotations` and a class inside create_app(): only the running frame knows it.
-    while frame is not None:
-        try:
-            return t.get_type_hints(thing, localns=frame.f_locals, include_extras=True)
-        except NameError as error:
-            last, frame = error, frame.f_back
-    raise last
 
 
 class Parameter:

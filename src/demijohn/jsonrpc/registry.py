@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from .converting import Hint, converter
+from .converting import Hint, converter, hints_of
 from .encoding import Unserializable, encode
 from .explain import explain
 from .hints import checkable, describable, readable, shaping
-from .parameters import MissingHint, Parameters, hints_of
+from .parameters import MissingHint, Parameters
 from .protocol import Call, InvalidParamsError
 from .types.params import BaseAnnotatedMetadata
 from .types.types import AnnotatedMetadataTypeError, type_metadata_checker

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing as t
+from collections.abc import Iterator
 
 import msgspec
 
 from .converting import Converted, Hint, Schema
 from .encoding import Unserializable, encode
+from .orders import declared_orders, in_order
 
 _ROOT: t.Final = "#/components/schemas/"
 
@@ -31,7 +33,8 @@ class _Describer:
         schemas, shared = msgspec.json.schema_components(
             types, schema_hook=self.describe_converted, ref_template="{name}"
         )
-        return self.adopt(list(schemas), shared)
+        orders = declared_orders(types)
+        return self.adopt(in_order(list(schemas), orders), in_order(shared, orders))
 
     def describe_converted(self, type_: t.Any) -> Schema:
         if not isinstance(type_, Converted):
@@ -53,15 +56,19 @@ class _Describer:
         """Take `shared` into the components, and return `schemas` with references to where they now are."""
         names = {name: name for name in shared}
         for name, schema in shared.items():
-            if self.components.get(name, resolved := _resolved(schema, names)) != resolved:
-                names[name] = self.free_name(name)
+            for free in self.names_like(name):
+                names[name] = free
+                if self.components.get(free, resolved := _resolved(schema, names)) == resolved:
+                    break
         for name, schema in shared.items():
             self.components[names[name]] = _resolved(schema, names)
         return [_resolved(schema, names) for schema in schemas]
 
     def free_name(self, name: str) -> str:
-        names = (f"{name}_{number}" if number > 1 else name for number in range(1, len(self.components) + 2))
-        return next(name for name in names if name not in self.components)
+        return next(free for free in self.names_like(name) if free not in self.components)
+
+    def names_like(self, name: str) -> Iterator[str]:
+        return (f"{name}_{number}" if number > 1 else name for number in range(1, len(self.components) + 2))
 
 
 def default_of(value: t.Any) -> Schema:

@@ -1,0 +1,188 @@
+"""Schemas say what is really taken and answered, in the order in which it was written."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+import msgspec
+import pytest
+
+from demijohn import Flask
+from demijohn.jsonrpc import JSONRPC
+from demijohn.jsonrpc.openrpc import document
+from demijohn.jsonrpc.registry import Method
+
+
+class Size(enum.Enum):
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+    LOW = 1
+
+
+class Options(TypedDict):
+    zone: int
+    area: Literal["north", "east"]
+
+
+@dataclass
+class Box:
+    size: Size
+    options: Options
+    level: Level = Level.LOW
+
+
+class Packed(msgspec.Struct):
+    content: bytes
+    size: Size = Size.SMALL
+
+
+def described(*functions: Callable[..., Any]) -> dict[str, Any]:
+    return document([Method(function.__name__, function) for function in functions], "t", "1", "/")
+
+
+def answer(function: Callable[..., Any], *params: Any) -> Any:
+    app = Flask("schemas")
+    JSONRPC(app, "/api").method("m")(function)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "m", "params": params}
+    return app.test_client().post("/api", json=call).json["result"]
+
+
+# -- order ------------------------------------------------------------------------------------------
+
+
+def test_enums_literals_and_typed_dicts_keep_the_order_of_their_author() -> None:
+    def function(box: Box, mode: Literal["slow", "fast"], sizes: list[Size] | None = None) -> None: ...
+
+    openrpc = described(function)
+    components = openrpc["components"]["schemas"]
+    assert components["Size"]["enum"] == ["small", "medium", "large"]
+    assert components["Level"]["enum"] == [3, 1]
+    assert list(components["Options"]["properties"]) == ["zone", "area"]
+    assert components["Options"]["properties"]["area"]["enum"] == ["north", "east"]
+    assert openrpc["methods"][0]["params"][1]["schema"]["enum"] == ["slow", "fast"]
+
+
+def test_an_enum_inside_what_msgspec_does_not_read_keeps_its_order() -> None:
+    def function(sizes: dict[str, tuple[Size, bytes]]) -> None: ...  # bytes have a reader of ours
+
+    assert described(function)["components"]["schemas"]["Size"]["enum"] == ["small", "medium", "large"]
+
+
+def test_a_default_that_looks_like_a_schema_stays_as_it_is() -> None:
+    def function(mode: Literal["b", "a"], given: dict[str, list[str]] = {"enum": ["a", "b"]}) -> None: ...  # noqa: B006
+
+    assert described(function)["methods"][0]["params"][1]["schema"]["default"] == {"enum": ["a", "b"]}
+
+
+def test_members_with_the_names_of_schema_words_are_members() -> None:
+    class Odd(TypedDict):
+        title: str
+        enum: Literal["b", "a"]
+        properties: dict[str, int]
+
+    def function(odd: Odd) -> None: ...
+
+    properties = described(function)["components"]["schemas"]["Odd"]["properties"]
+    assert list(properties) == ["title", "enum", "properties"]
+    assert properties["enum"] == {"enum": ["b", "a"]}
+
+
+# -- bytes ------------------------------------------------------------------------------------------
+
+
+def test_bytes_of_a_struct_are_base64_in_both_directions_as_their_schema_says() -> None:
+    def function(packed: Packed) -> Packed:
+        assert packed.content == b"\xff\x00"
+        return packed
+
+    members = described(function)["components"]["schemas"]["Packed"]["properties"]
+    assert members["content"] == {"type": "string", "contentEncoding": "base64"}
+    assert answer(function, {"content": "/wA="}) == {"content": "/wA=", "size": "small"}
+
+
+def test_other_bytes_are_text_in_both_directions_as_their_schema_says() -> None:
+    def function(content: bytes) -> bytes:
+        assert content == "é".encode()
+        return content
+
+    assert described(function)["methods"][0]["params"][0]["schema"] == {"type": "string"}
+    assert answer(function, "é") == "é"
+
+
+# -- results of pydantic ------------------------------------------------------------------------------
+
+
+def test_a_result_of_pydantic_is_described_as_it_is_written_and_once() -> None:
+    pydantic = pytest.importorskip("pydantic", reason="pip install -r requirements-dev.lock")
+
+    class Item(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        price: int = pydantic.Field(serialization_alias="cents")
+
+        @pydantic.computed_field  # type: ignore[untyped-decorator]
+        @property
+        def with_tax(self) -> float:
+            return self.price * 1.5
+
+    def first(item: Item) -> Item:
+        return item
+
+    def all_of_them() -> list[Item]:
+        return []
+
+    openrpc = described(first, all_of_them)
+    schemas = openrpc["components"]["schemas"]
+    assert {name: sorted(schema["properties"]) for name, schema in schemas.items()} == {
+        "Item": ["price"],
+        "Item_2": ["cents", "with_tax"],
+    }
+    by_method = [method["result"]["schema"] for method in openrpc["methods"]]
+    assert by_method == [
+        {"$ref": "#/components/schemas/Item_2"},
+        {"type": "array", "items": {"$ref": "#/components/schemas/Item_2"}},
+    ]
+    assert answer(first, {"price": 2}) == {"cents": 2, "with_tax": 3.0}
+
+
+# -- examples -----------------------------------------------------------------------------------------
+
+
+def test_examples_of_a_docstring_stand_as_examples_and_not_in_the_description() -> None:
+    def add(a: int, b: int = 2) -> int:
+        """Add two numbers.
+
+        Like so:
+
+        >>> add(1,
+        ...     b=3)
+        4
+
+        And not so:
+
+        >>> sorted([2, 1])
+        [1, 2]
+        """
+        return a + b
+
+    (method,) = described(add)["methods"]
+    assert method["description"] == "Like so:\n\nAnd not so:\n\n>>> sorted([2, 1])\n[1, 2]"
+    assert [example["result"]["value"] for example in method["examples"]] == [4]
+
+
+@pytest.mark.parametrize(
+    "example", ['f(b"\\xff")\n    1', "f(1)\n    [1, ...]", "f(1)\n    {1, ...}", "f({1j})\n    1"]
+)
+def test_an_example_that_json_cannot_say_is_none(example: str) -> None:
+    def f(a: Any) -> Any: ...
+
+    f.__doc__ = f"Do it.\n\n    >>> {example}\n"
+    (method,) = described(f)["methods"]
+    assert "examples" not in method
+    assert method["description"].startswith(">>> f(")
