@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.jsonrpc.conftest import serving
 
 from demijohn.jsonrpc import JSONRPCError
 from demijohn.jsonrpc.codegen_python import python
@@ -199,6 +200,99 @@ def test_the_typescript_client_passes_tsc_and_calls(tmp_path: Path, shop_url: st
     assert called.stdout == PRINTED_TS, called.stderr
 
 
+# -- names that mean something ------------------------------------------------------------------------
+
+WORDS = """\
+import datetime
+
+import msgspec
+from demijohn import Flask
+from demijohn.jsonrpc import JSONRPC
+
+app = Flask("words")
+jsonrpc = JSONRPC(app, "/api")
+
+
+class Trip(msgspec.Struct, rename={"from_": "from", "class_": "class"}):
+    from_: str
+    class_: int = 2
+
+
+@jsonrpc.method("constructor")
+def construct(constructor: int = 1, toString: int = 2, self: int = 3, *, more: int = 4, **others: int) -> int:
+    return constructor + toString + self + more + sum(others.values())
+
+
+@jsonrpc.method("class.import")
+def travel(trip: Trip, result: int = 0, then: int = 0) -> Trip:
+    return trip
+
+
+@jsonrpc.method("then")
+def then() -> str:
+    return "then"
+
+
+@jsonrpc.method("Trips.list")
+def trips(date: datetime.date, int: int = 1, given: int = 0) -> list[datetime.date]:
+    return [date] * int
+
+
+@jsonrpc.method("Trips.str")
+def days(days: list[int]) -> dict[str, int]:
+    return {"sum": sum(days)}
+"""
+WORDS_PY = """\
+import sys
+from datetime import date
+from words_client import Trip, Words
+
+with Words(sys.argv[1], timeout_s=20) as words:
+    trip: Trip = words.class_.import_({"from": "Bonn"})
+    print(words.constructor(), words.constructor(constructor=5, more=5, **{"import": 1}), trip["class"], words.then())
+    dates: list[date] = words.Trips.list(date=date(2026, 1, 2), int=2)
+    counted: dict[str, int] = words.Trips.str([1, 2])
+    print(*dates, counted)
+"""
+WORDS_TS = """\
+import { Trip, Words } from "./words.js";
+
+const words = await (async () => new Words(process.argv[2], { timeoutMs: 20000 }))();
+const trip: Trip = await words.class.import({ trip: { from: "Bonn" } });
+const sum = await words.constructor_({ constructor: 5, toString: 2, more: 5, import: 1 } as any);
+console.log(await words.constructor_(), sum, trip.class, await words.then_());
+"""
+
+
+@pytest.fixture
+def words_url(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "words.py").write_text(WORDS)
+    with serving("words:app", tmp_path) as address:
+        yield f"{address}/api"
+
+
+def test_names_that_mean_something_in_python_are_given_another(tmp_path: Path, words_url: str) -> None:
+    (tmp_path / "words_client.py").write_text(client_of(words_url))
+    (tmp_path / "use.py").write_text(WORDS_PY)
+    checked = run(sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", "use.py", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    called = run(sys.executable, "use.py", words_url, cwd=tmp_path)
+    assert called.stdout == "10 16 2 then\n2026-01-02 2026-01-02 {'sum': 3}\n", called.stderr
+
+
+def test_names_that_mean_something_in_javascript_are_given_another(
+    tmp_path: Path, words_url: str, tsc: list[str]
+) -> None:
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "words.ts").write_text(client_of(words_url, "--language", "typescript"))
+    (tmp_path / "process.d.ts").write_text(PROCESS)
+    (tmp_path / "use.ts").write_text(WORDS_TS)
+    checked = run(*tsc, "use.ts", "process.d.ts", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout
+    called = run("node", "use.js", words_url, cwd=tmp_path)
+    assert called.stdout == "10 16 2 then\n", called.stderr
+
+
 # -- documents of strangers -------------------------------------------------------------------------
 
 NASTY = [
@@ -276,6 +370,42 @@ def test_what_a_strange_document_says_is_never_run_in_typescript(tmp_path: Path,
     checked = run(*tsc, "strange.ts", cwd=tmp_path)
     # A call of `evil`, which nothing declares, would be an error.
     assert checked.returncode == 0, checked.stdout[:3000]
+
+
+def test_groups_and_parameters_that_come_to_the_same_name_are_kept_apart(tmp_path: Path, tsc: list[str]) -> None:
+    names = [
+        "more",
+        "More",
+        "constructor",
+        "toString",
+        "given",
+        "OMITTED",
+        "returns",
+        "list",
+        "int",
+        "int_type",
+        "Thing",
+    ]
+    params = [{"name": name, "required": False, "schema": {"type": "integer"}} for name in names]
+    thing = {"name": "r", "schema": {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}}}
+    methods = [
+        {"name": name, "params": params, "result": thing, **more}
+        for number, word in enumerate(names)
+        for more in ({"x-more-names": True}, {"x-more-positions": True}, {})[number % 3 :][:1]
+        for name in (word, f"A.{word}", f"{word}.a")
+    ]
+    thing_schema = {"type": "object", "properties": {name: {"type": "integer"} for name in names}}
+    openrpc = {
+        "info": {"title": "Same"},
+        "methods": methods,
+        "components": {"schemas": {"Thing": thing_schema, "list": {"type": "integer"}}},
+    }
+    (tmp_path / "same.py").write_text(python(openrpc))
+    (tmp_path / "same.ts").write_text(typescript(openrpc))
+    checked = run(sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", "same.py", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    compiled = run(*tsc, "--noEmit", "same.ts", cwd=tmp_path)
+    assert compiled.returncode == 0, compiled.stdout[:3000]
 
 
 @pytest.mark.parametrize("value", [{}, {"methods": 1}, {"methods": [{}]}, {"methods": [], "info": None}])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 import json
 import keyword
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from .codegen import Method, Module, Names, Schema, Service, Types, camel, fields_of, read
+from .codegen import Method, Module, Names, Schema, Service, Types, camel, fields_of, identifier, read
 
 _HEAD = '''\
 """Client of {title}, written by `demijohn jsonrpc client`: make it anew, rather than change it."""
@@ -33,10 +33,29 @@ _RESERVED = [
     *("Any", "Literal", "NotRequired", "Self", "TypeAlias", "TypedDict", "UUID", "Decimal", "date", "datetime", "time"),
     *("timedelta", "annotations", "URL", "ERRORS", "OMITTED", "AsyncClient", "Client", "RemoteError", "given"),
 ]
+# Where the names of types come from that a method may be called by: `list` is a likely one.
+_HOMES = {
+    **dict.fromkeys(("str", "int", "float", "bool", "list", "dict", "tuple"), "builtins"),
+    **dict.fromkeys(("date", "datetime", "time", "timedelta"), "datetime"),
+    "UUID": "uuid",
+    "Decimal": "decimal",
+}
+_ALSO_TAKEN = ["Any", "Literal", "OMITTED", *(f"{name}_type" for name in _HOMES)]
 _LINE = 120  # characters
+MORE = ("more",)  # what *args or **kwargs are named in a scope, where a parameter may be called `more`
 
 
 class _PythonTypes(Types):
+    """other_names: what to call types whose own names mean something else there."""
+
+    def __init__(self, service: Service, name: Callable[[str], str], other_names: dict[str, str]) -> None:
+        super().__init__(service, name)
+        self.other_names = other_names
+        self.words = {key: other_names.get(word, word) for key, word in self.words.items()}
+
+    def called(self, word: str) -> str:
+        return self.other_names.get(word, word)
+
     anything = "Any"
     words = {  # noqa: RUF012
         "string": "str",
@@ -61,13 +80,13 @@ class _PythonTypes(Types):
         return name
 
     def tuple_of(self, items: list[str]) -> str:
-        return f"tuple[{', '.join(items) or '()'}]"
+        return f"{self.called('tuple')}[{', '.join(items) or '()'}]"
 
     def list_of(self, item: str) -> str:
-        return f"list[{item}]"
+        return f"{self.called('list')}[{item}]"
 
     def dict_of(self, value: str) -> str:
-        return f"dict[str, {value}]"
+        return f"{self.called('dict')}[{self.called('str')}, {value}]"
 
 
 def python(document: dict[str, Any], url: str | None = None) -> str:
@@ -81,8 +100,20 @@ def python(document: dict[str, Any], url: str | None = None) -> str:
 class _Module(Module):
     def __init__(self, service: Service, url: str | None) -> None:
         super().__init__(service, url, _RESERVED)
-        self.types = _PythonTypes(service, lambda name: self.names.of(("schema", name), camel(name)))
+        self.other_names: dict[str, str] = {}
+        self.types = self.types_beside([], [])
+        # What no method or parameter is called, as it is written where they are known.
+        self.taken = [*keyword.kwlist, *_ALSO_TAKEN, *map(self.types.name, service.components)]
         self.errors = {error.code: self.names.of(error.code, camel(error.message)) for error in service.errors}
+
+    def types_beside(self, methods: list[Method], names: list[str]) -> _PythonTypes:
+        """Return the types as they are written in a class with these methods, under these names."""
+        parameters = [identifier(parameter.name) for method in methods for parameter in method.parameters]
+        hidden = {
+            name: self.names.of(("hidden", name), f"{name}_type") for name in [*names, *parameters] if name in _HOMES
+        }
+        self.other_names |= hidden
+        return _PythonTypes(self.service, lambda name: self.names.of(("schema", name), camel(name)), hidden)
 
     def text(self) -> str:
         errors = ", ".join(f"{code}: {name}" for code, name in self.errors.items())
@@ -94,8 +125,10 @@ class _Module(Module):
         for prefix in ("", "Async"):
             parts += [self.group(group, prefix) for group in self.service.groups if group]
             parts.append(self.client(prefix))
+        imports = [f"from {_HOMES[name]} import {name} as {other}" for name, other in sorted(self.other_names.items())]
         names = sorted({self.title, f"Async{self.title}"})
         head = _HEAD.format(title=_prose(self.service.title), names=json.dumps(names), url=_literal(self.url))
+        head = head.replace("\nfrom datetime", "\n".join(["", *imports, "from datetime"]), 1)
         return head + "".join(f"\n\n{part}\n" for part in parts)
 
     # -- types ----------------------------------------------------------------------------------
@@ -129,19 +162,21 @@ class _Module(Module):
             f"    def __init__(self, client: {prefix}Client) -> None:",
             "        self._client = client",
         ]
-        scope = Names([*keyword.kwlist, "_client"])
-        for method in self.service.methods_of(group):
-            lines += ["", *self.method(method, scope.of(method.last_name), prefix, "self._client")]
+        scope = Names([*self.taken, "_client"])
+        methods = self.service.methods_of(group)
+        types = self.types_beside(methods, [scope.of(method.last_name) for method in methods])
+        for method in methods:
+            lines += ["", *self.method(method, scope.of(method.last_name), prefix, "self._client", types)]
         return "\n".join(lines)
 
     def group_name(self, group: str, prefix: str) -> str:
-        return self.names.of(f"{prefix}{camel(group)}Methods")
+        return self.names.of(("group", prefix, group), f"{prefix}{camel(group)}Methods")
 
     def client(self, prefix: str) -> str:
         is_async = "async " if prefix else ""
         a = "a" if prefix else ""
         awaited = "await " if prefix else ""
-        scope = Names([*keyword.kwlist, "client"])
+        scope = Names([*self.taken, "client"])
         groups = [
             f"        self.{scope.of(('group', group), group)} = {self.group_name(group, prefix)}(self.client)"
             for group in self.service.groups
@@ -155,8 +190,10 @@ class _Module(Module):
             f"        self.client = {prefix}Client(url, errors=ERRORS, **options)",
             *groups,
         ]
-        for method in self.service.methods_of(""):
-            lines += ["", *self.method(method, scope.of(method.name), prefix, "self.client")]
+        methods = self.service.methods_of("")
+        types = self.types_beside(methods, [scope.of(method.name) for method in methods])
+        for method in methods:
+            lines += ["", *self.method(method, scope.of(method.name), prefix, "self.client", types)]
         lines += [
             "",
             f"    {is_async}def __{a}enter__(self) -> Self:",
@@ -167,38 +204,38 @@ class _Module(Module):
         ]
         return "\n".join(lines)
 
-    def method(self, method: Method, name: str, prefix: str, client: str) -> Iterator[str]:
-        scope = Names([*keyword.kwlist, "self", "result"])
-        returns = self.types.of(method.result)
+    def method(self, method: Method, name: str, prefix: str, client: str, types: _PythonTypes) -> Iterator[str]:
+        scope = Names([*self.taken, "self", "result", "given"])
+        returns = types.of(method.result)
         awaited, is_async = ("await ", "async ") if prefix else ("", "")
         arguments = [_literal(method.name)]
         if method.parameters or method.more:
             arguments.append(self.params(method, scope))
         if returns not in ("Any", "None"):
             arguments.append(f"returns={returns}")
-        yield from _wrapped(f"    {is_async}def {name}(", self.declared(method, scope), f") -> {returns}:")
+        yield from _wrapped(f"    {is_async}def {name}(", self.declared(method, scope, types), f") -> {returns}:")
         yield from _docstring([*method.doc, *self.notes(method)], 8)
         yield from _wrapped(f"        result: {returns} = {awaited}{client}.call(", arguments, ")")
         yield "        return result"
 
-    def declared(self, method: Method, scope: Names) -> list[str]:
+    def declared(self, method: Method, scope: Names, types: _PythonTypes) -> list[str]:
         """Return the parameters of the function; those that may be left out come last, as Python wants it."""
         declared = ["self"]
         for parameter in sorted(method.parameters, key=lambda parameter: not parameter.is_required):
             default = "" if parameter.is_required else " = OMITTED"
-            declared.append(f"{scope.of(parameter.name)}: {self.types.of(parameter.schema)}{default}")
+            declared.append(f"{scope.of(parameter.name)}: {types.of(parameter.schema)}{default}")
         if method.is_by_position and method.parameters:
             declared.append("/")  # none can be left out before one that is given
         if method.more:
-            declared.append(f"{'**' if method.more == 'names' else '*'}{scope.of('more')}: Any")
+            declared.append(f"{'**' if method.more == 'names' else '*'}{scope.of(MORE, 'more')}: Any")
         return declared
 
     def params(self, method: Method, scope: Names) -> str:
         values = ", ".join(f"{_literal(each.name)}: {scope.of(each.name)}" for each in method.parameters)
         if method.is_by_position:
-            more = [f"*{scope.of('more')}"] if method.more else []
+            more = [f"*{scope.of(MORE, 'more')}"] if method.more else []
             return f"[{', '.join([f'*given({{{values}}}).values()', *more])}]"
-        return f"given({{{values}}})" + (f" | {scope.of('more')}" if method.more else "")
+        return f"given({{{values}}})" + (f" | {scope.of(MORE, 'more')}" if method.more else "")
 
     def notes(self, method: Method) -> Iterator[str]:
         if method.is_deprecated:

@@ -16,6 +16,9 @@ implements interface package private protected public await any unknown never Me
 Record Array Error RequestInit Response AbortSignal Map Date JSON
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 
+# What JavaScript itself calls on any object: a method of the service is not to answer it.
+_CALLED_BY_THE_LANGUAGE = ["then", "toString", "valueOf", "toJSON"]
+
 _HEAD = """\
 // Client of {title}, written by `demijohn jsonrpc client`: make it anew, rather than change it.
 
@@ -181,12 +184,13 @@ class _Module(Module):
         return f"{{ {'; '.join(fields)} }}" if fields else "Record<string, never>"
 
     def groups(self) -> str:
-        scope = Names(["url", "options", "call", "notify", "batch", "post", "resultOf", "nextId", "constructor"])
+        own = ["url", "options", "call", "notify", "batch", "post", "resultOf", "nextId", "constructor"]
+        scope = Names([*own, *_CALLED_BY_THE_LANGUAGE])
         parts = []
         for group in self.service.groups:
             methods = self.service.methods_of(group)
             if group:
-                inner = Names()
+                inner = Names(_CALLED_BY_THE_LANGUAGE)
                 members = [self.method(method, f"    {inner.of(method.last_name)}: ") + "," for method in methods]
                 parts.append("\n".join([f"  readonly {scope.of(('group', group), group)} = {{", *members, "  };"]))
             else:
@@ -200,11 +204,11 @@ class _Module(Module):
         comment = _comment([*method.doc, *notes, *(["@deprecated"] if method.is_deprecated else [])], margin)
         name = json.dumps(method.name)
         may_be_left_out = not any(parameter.is_required for parameter in method.parameters)
-        default = f" = {'[]' if method.is_by_position else '{}'}" if may_be_left_out else ""
-        returns = f'Promise<Methods[{name}]["result"]>'
+        # `{}` would be no default: it has a `constructor`, and a parameter may be called so.
+        optional, given = ("?", f'params as Methods[{name}]["params"]') if may_be_left_out else ("", "params")
         return (
-            f'{comment}{start}(params: Methods[{name}]["params"]{default}): {returns} =>\n'
-            f"{margin}  this.call({name}, params)"
+            f'{comment}{start}(params{optional}: Methods[{name}]["params"]): Promise<Methods[{name}]["result"]> =>\n'
+            f"{margin}  this.call({name}, {given})"
         )
 
 
