@@ -1,7 +1,7 @@
 """Time how a request's head is read, without a socket: `python -m bench.http1`.
 
-"again": its field lines are those of the request before on the connection; "anew": they differ. Microseconds, the best
-of several batches.
+"again": its field lines are those of the request before on the connection, but for Content-Length; "anew": they
+differ. Microseconds, the best of several batches.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ def head(fields: int, last: bytes) -> bytes:
     return b"GET /path?query=1 HTTP/1.1\r\nHost: localhost\r\n" + lines + b"X-Last: " + last + b"\r\n\r\n"
 
 
+def with_content(length: int, last: bytes) -> bytes:
+    fields = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\nX-Last: %b\r\n" % (
+        length,
+        last,
+    )
+    return b"POST /path?query=1 HTTP/1.1\r\n" + fields + b"\r\n" + b"x" * length
+
+
 def time_us(messages: list[bytes]) -> float:
     connection = Connection(Settings(), Origin(), AnswerHeads(), io.BytesIO)
     receive: Callable[[bytes], None] = connection.receive_data
@@ -41,6 +49,10 @@ def main() -> None:
         again = time_us([head(fields, b"a")])
         anew = time_us([head(fields, b"a"), head(fields, b"b")])
         print(f"{fields:3} field lines: {again:5.2f} us again, {anew:5.2f} us anew")
+    again = time_us([with_content(1000, b"a")])
+    other = time_us([with_content(1000, b"a"), with_content(999, b"a")])
+    anew = time_us([with_content(1000, b"a"), with_content(1000, b"b")])
+    print(f"  4 and 1 KB of content: {again:5.2f} us again, {other:5.2f} of another length, {anew:5.2f} anew")
 
 
 if __name__ == "__main__":

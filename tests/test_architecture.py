@@ -29,7 +29,7 @@ jsonrpc.compat.contrib.openrpc jsonrpc.compat.contrib jsonrpc.compat
 jsonrpc.quirks.typecheck jsonrpc.quirks.site jsonrpc.quirks.endpoint jsonrpc.quirks
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
-server.systemd server.tls
+server.systemd server.tls server.repetition
 server.http1 server.websocket server.activity server.metrics server.ownpages server.statsd server.wsgi server.native
 server.compression server.asgi server.asgi_websocket server.lifespan server.hook_objects server.logger_class
 server.loading server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop

@@ -575,6 +575,29 @@ def test_no_input_raises(pieces: list[bytes]) -> None:
                 ),
             ),
             st.sampled_from([b"GE", b"\r\n", b"\r\n\r\n", b"ab", b"GET / HTTP/1.1\r\n", get()]),
+            st.builds(
+                lambda line, fields, content, behind: (
+                    b"%b\r\n%b%b\r\n\r\n%b%b"
+                    % (line, HOST, fields.replace(b"?", b"%d" % len(content)), content, behind)
+                ),
+                st.sampled_from([b"POST / HTTP/1.1", b"PUT /a?b HTTP/1.1", b"POST / HTTP/1.0", b"post / HTTP/1.1"]),
+                st.sampled_from(
+                    [
+                        b"Content-Length: ?",
+                        b"content-length: \t? \r\nX: a",
+                        b"Content-Length: 0?",
+                        b"X: a\r\n content-length: ?",
+                        b"Content-Length: ?\r\nContent-Length: ?",
+                        b"Content-Length: ?\r\nExpect: 100-continue",
+                        b"Content-Length: ?\r\nConnection: close",
+                        b"Content-Length: ?0",
+                        b"Content-Length: +?",
+                        b"Transfer-Encoding: chunked",
+                    ]
+                ),
+                st.sampled_from([b"", b"a", b"1234567890", b"\r\n\r\n", b"1\r\na\r\n0\r\n\r\n", get(), b"x" * 99]),
+                st.sampled_from([b"", b"", b"", b"\r\n", b"P", get()]),
+            ),
         ),
         max_size=6,
     )
@@ -582,12 +605,45 @@ def test_no_input_raises(pieces: list[bytes]) -> None:
 def test_fields_sent_again_are_read_as_if_for_the_first_time(messages: list[bytes]) -> None:
     def read(http: Connection) -> list[Any]:
         return [
-            (event.method, event.target, event.version, event.fields) if isinstance(event, RequestHead) else "refused"
+            (event.method, event.target, event.version, event.fields, event.content)
+            if isinstance(event, RequestHead)
+            else "refused"
             for event in http.events
         ]
 
     byte_by_byte = [bytes([byte]) for byte in b"".join(messages)]
     assert read(received(messages)) == read(received(byte_by_byte))
+
+
+def test_fields_sent_again_with_content_are_known_again() -> None:
+    contents = [b"a", b"b", b"cc", b"dd", b"", b"e"]
+    http = received([post(b"Content-Length: %d\r\n" % len(content), content) for content in contents])
+    assert [event.content for event in http.events if isinstance(event, RequestHead)] == contents
+    fields = [event.fields for event in http.events if isinstance(event, RequestHead)]
+    assert fields == [[(b"host", b"example.org"), (b"content-length", b"%d" % len(content))] for content in contents]
+    # The same lines are the same object: they were not read anew.
+    assert fields[0] is fields[1]
+    assert fields[2] is fields[3]
+
+
+LIMITS_OF_WHAT_COMES_AGAIN = {
+    "content": (post(b"Content-Length: 11\r\n", b"b" * 11), {"limit_request_body": 10}, 413),
+    "request line": (b"POST /" + b"a" * 60 + post(b"Content-Length: 1\r\n", b"b")[6:], {"limit_request_line": 64}, 414),
+}
+
+
+@pytest.mark.parametrize(
+    ("again", "limits", "status"), LIMITS_OF_WHAT_COMES_AGAIN.values(), ids=LIMITS_OF_WHAT_COMES_AGAIN
+)
+def test_what_comes_again_is_held_to_the_limits(again: bytes, limits: dict[str, int], status: int) -> None:
+    http = received([post(b"Content-Length: 1\r\n", b"a"), again], **limits)
+    assert outcome(http) == [("POST", b"/", (1, 1), b"a"), status]
+
+
+def test_content_that_comes_again_goes_to_a_file_when_it_is_too_large_for_memory() -> None:
+    larger = post(b"Content-Length: 9\r\n", b"b" * 9)
+    http = received([post(b"Content-Length: 1\r\n", b"a"), larger], body_buffer_bytes=8)
+    assert [event.spool is None for event in http.events if isinstance(event, RequestHead)] == [True, False]
 
 
 def test_what_came_behind_an_upgrade_is_not_taken_for_the_fields_of_a_later_request() -> None:
