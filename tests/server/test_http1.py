@@ -204,7 +204,12 @@ MALFORMED = {
     "gzip, chunked": (post(b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n"), 501),
     "chunked, gzip": (post(b"Transfer-Encoding: chunked, gzip\r\n", b"0\r\n\r\n"), 400),
     "chunked twice": (post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"), 400),
-    "identity": (post(b"Transfer-Encoding: identity\r\n", b""), 501),
+    "identity": (post(b"Transfer-Encoding: identity\r\n", b""), 400),
+    "gzip, not followed by chunked": (post(b"Transfer-Encoding: gzip\r\n", b""), 400),
+    "gzip, then chunked on another line": (
+        post(b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+        501,
+    ),
     "chunked after a vertical tab": (post(b"Transfer-Encoding: \x0bchunked\r\n", b"0\r\n\r\n"), 400),
     "a chunk size with a sign": (chunked(b"+1", b"x", b"0", b""), 400),
     "a chunk size with 0x": (chunked(b"0x1", b"x", b"0", b""), 400),
@@ -219,8 +224,13 @@ MALFORMED = {
     "a length among the trailers": (chunked(b"1", b"x", b"0", b"Content-Length: 1", b""), 400),
     "credentials among the trailers": (chunked(b"1", b"x", b"0", b"Authorization: Basic eDp5", b""), 400),
     "two types": (post(b"Content-Type: a/b\r\nContent-Type: c/d\r\n", b""), 400),
+    "two expectations": (post(b"Expect: 100-continue, a-pony\r\nContent-Length: 1\r\n", b"x"), 417),
     "another expectation": (post(b"Expect: a-pony\r\nContent-Length: 1\r\n", b"x"), 417),
 }
+
+
+def test_a_request_of_http_0_9_is_answered_though_nothing_comes_after_its_line() -> None:
+    assert outcome(received(b"GET /\r\n")) == [505]
 
 
 @pytest.mark.parametrize(("data", "status"), MALFORMED.values(), ids=MALFORMED.keys())
@@ -228,6 +238,10 @@ def test_malformed_requests_are_refused_however_they_arrive(data: bytes, status:
     assert outcome(received(data + get())) == [status]
     (piecemeal,) = outcome(received(data[i : i + 1] for i in range(len(data))))
     assert piecemeal in (status, 400)  # what is wrong may show before it is known to be another method or version
+
+
+def test_a_request_of_http_0_9_is_answered_though_nothing_comes_after_its_line() -> None:
+    assert outcome(received(b"GET /\r\n")) == [505]
 
 
 @pytest.mark.parametrize(("data", "status"), MALFORMED.values(), ids=MALFORMED.keys())
@@ -382,8 +396,9 @@ def test_a_begun_request_after_a_complete_one_is_noticed() -> None:
 EXPECT = b"Expect: 100-continue\r\n"
 
 
-def test_a_request_that_expects_100_continue_is_shown_before_its_content() -> None:
-    http = received(post(EXPECT + b"Content-Length: 5\r\n", b""))
+@pytest.mark.parametrize("fields", [EXPECT, b"Expect: 100-Continue, 100-continue\r\n"])
+def test_a_request_that_expects_100_continue_is_shown_before_its_content(fields: bytes) -> None:
+    http = received(post(fields + b"Content-Length: 5\r\n", b""))
     assert http.expecting is not None
     assert http.expecting.method == "POST"
     http.receive_data(b"hello")

@@ -63,6 +63,7 @@ _VERSIONS = {"1.1": _HTTP_11, "1.0": _HTTP_10}
 _NEVER = b"\0no request ends so"
 
 _OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
+_LINE_OF_HTTP_09 = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ ?\r?\n")
 _METHOD = re.compile(rb"(?:\r\n)*([^ \r\n]+) ")
 
 # Fields that say something about the message or the connection; the others are the application's.
@@ -70,6 +71,9 @@ _OF_MESSAGE = frozenset({b"host", b"connection", b"content-length", b"content-ty
 
 # RFC 9110 §6.5.1: what says where a message goes, how long it is or who sends it has no place behind it.
 _NO_TRAILERS = frozenset({b"authorization", b"content-length", b"host", b"te", b"trailer", b"transfer-encoding"})
+
+# RFC 9112 §6.3 rule 4: transfer codings after which nobody knows where the content ends.
+_NOT_LAST = frozenset({b"", b"compress", b"deflate", b"gzip", b"identity", b"x-compress", b"x-gzip"})
 
 # What a chunk may cost besides its data: its size in hexadecimal, two line ends, and some room.
 _CHUNK_OVERHEAD_BYTES = 16
@@ -451,7 +455,7 @@ class Connection:
         raw += data
         line_begin = raw.rfind(b"\n") + 1
         line_bytes = len(raw) - line_begin - 1  # its line end may have begun
-        if self._parser.get_http_version() == "0.9":
+        if _LINE_OF_HTTP_09.match(raw):
             self.refuse(ProtocolError(505, _UNKNOWN_VERSION))  # such a request is one line; the rest would never come
         elif not line_begin and line_bytes > limits.limit_request_line:
             self.refuse(ProtocolError(414, _LONG_LINE))
@@ -576,7 +580,8 @@ class Connection:
         version = head.version
         hosts = types = 0
         content_length = 0
-        chunked = expects = closes = keeps_alive = upgrade = False
+        codings: bytes | None = None
+        expects = closes = keeps_alive = upgrade = False
         for name, value in self._of_message:
             if name == b"host":
                 hosts += 1
@@ -596,17 +601,12 @@ class Connection:
             elif name == b"content-length":
                 content_length = int(value)  # llhttp has seen to it that it is one line of digits
             elif name == b"transfer-encoding":
-                # RFC 9112 §6.1: what is not understood cannot be delimited, and is how requests are smuggled.
-                if version is _HTTP_10:
-                    raise self._reject(400, "HTTP/1.0 has no transfer codings.")
-                if chunked or value.lower() != b"chunked":
-                    raise self._reject(501, "This server knows no transfer coding but a single chunked.")
-                chunked = True
+                codings = value if codings is None else codings + b"," + value
             elif name == b"content-type":
                 types += 1
             elif version is _HTTP_11:
                 expects = True
-                if value.lower() != b"100-continue":
+                if any(each.strip(b" \t") != b"100-continue" for each in value.lower().split(b",")):
                     raise self._reject(417, "This server knows no expectation but 100-continue.")
         # RFC 9112 §3.2.
         if hosts != 1 and (hosts or version is _HTTP_11):
@@ -617,6 +617,9 @@ class Connection:
         if limits.limit_request_body is not None and content_length > limits.limit_request_body:
             raise self._reject(413, _LARGE_CONTENT)
 
+        chunked = codings is not None
+        if codings is not None:
+            self._check_codings(version, codings.lower())
         self._ends = closes or (version is _HTTP_10 and not keeps_alive)
         self._upgrading = head.upgrades = upgrade and self._parser.should_upgrade()
         is_plain = not (self._ends or chunked or expects or self._upgrading)
@@ -626,6 +629,16 @@ class Connection:
             self._fed = -len(self._arriving)
             if expects:
                 self.expecting = head
+
+    def _check_codings(self, version: tuple[int, int], codings: bytes) -> None:
+        """RFC 9112 §6.1, §6.3: what is not understood cannot be delimited, and is how requests are smuggled."""
+        if version is _HTTP_10:
+            raise self._reject(400, "HTTP/1.0 has no transfer codings.")
+        if codings == b"chunked":
+            return
+        if codings.rpartition(b",")[2].strip(b" \t") in _NOT_LAST:
+            raise self._reject(400, "The last transfer coding of a request must be chunked.")
+        raise self._reject(501, "This server knows no transfer coding but a single chunked.")
 
     def _check_sizes(self, method_bytes: int, target_bytes: int) -> None:
         limits = self._limits
