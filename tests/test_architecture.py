@@ -31,7 +31,7 @@ server.cgroups server.kinds server.hooks server.settings server.gunicorn_names s
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
 server.systemd server.tls server.repetition
 server.http1 server.websocket server.activity server.metrics server.ownpages server.statsd server.wsgi server.native
-server.compression server.asgi server.asgi_websocket server.lifespan server.hook_objects server.logger_class
+server.hook_objects server.compression server.asgi server.asgi_websocket server.lifespan server.logger_class
 server.loading server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop
 server.asgi_engine
 server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter

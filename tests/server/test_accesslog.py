@@ -241,6 +241,25 @@ def test_an_answer_that_is_cut_off_has_its_line_and_says_so(lines_of) -> None:
     assert line["bytes"] < 50_000_000
 
 
+def test_answers_of_an_asgi_application_that_are_cut_off_have_their_line(serve, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    server = serve("asgi_plain:application", "--access-logfile", str(path), "--access-logformat", "json")
+    server.wait_until_ready()
+    with server.connect() as sock:
+        sock.sendall(b"GET /flood HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert sock.recv(1000)
+    while server.get("/take").text != "Disconnected":
+        pass
+    exchange(server, b"GET /fail?midway HTTP/1.1\r\nHost: h\r\n\r\n")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    flood, midway = (line for line in lines if line["target"] != "/take")
+    assert (flood["target"], flood["status"], flood["complete"]) == ("/flood", 200, False)
+    assert flood["bytes"] > 0
+    assert (midway["target"], midway["status"], midway["bytes"], midway["complete"]) == ("/fail?midway", 200, 5, False)
+
+
 def test_a_format_that_cannot_be_stops_the_start_with_one_sentence(serve) -> None:
     server = serve("plain:application", "--access-logfile", "-", "--access-logformat", "%(nope)s")
     assert server.wait() == 1

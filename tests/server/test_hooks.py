@@ -179,6 +179,41 @@ def test_hooks_see_each_request_and_its_answer(serve, folder: Path, target: str)
     server.wait_for(rf"after /\?a=b 200 {len(answer.text)} /$")
 
 
+ASGI_APP = """
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    if scope["path"] == "/fail":
+        raise RuntimeError("the application failed")
+    await send({"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+"""
+
+
+def test_hooks_see_requests_of_asgi_applications_and_their_answers(serve, folder: Path) -> None:
+    (folder / "web.py").write_text(ASGI_APP)
+    (folder / "gunicorn.conf.py").write_text(REQUESTS)
+    server = serve("web:app", cwd=folder)
+    server.wait_until_ready()
+    assert server.get("/?a=b", **{"X-Stamp": "blue"}).text == "hello"
+    server.wait_for("before GET / a=b blue")
+    server.wait_for(r"after /\?a=b 201 5 /$")
+    assert server.get("/fail", **{"X-Stamp": "blue"}).status == 500
+    server.wait_for("after /fail 500 ")
+
+
+def test_a_request_to_an_asgi_application_whose_hook_fails_is_answered_500(serve, folder: Path) -> None:
+    (folder / "web.py").write_text(ASGI_APP)
+    (folder / "gunicorn.conf.py").write_text(
+        "def pre_request(worker, req):\n    req.mark = 'marked'\n    worker.nothing\n"
+        "def post_request(worker, req):\n    worker.log.info('after, %s', req.mark)\n"
+    )
+    server = serve("web:app", cwd=folder)
+    server.wait_until_ready()
+    assert server.get("/").status == 500
+    server.wait_for("AttributeError: .* 'nothing'")
+    server.wait_for("after, marked")
+
+
 def test_hooks_see_answers_that_were_awaited(serve, folder: Path) -> None:
     (folder / "native.py").write_text(NATIVE_APP)
     (folder / "gunicorn.conf.py").write_text(REQUESTS)

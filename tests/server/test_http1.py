@@ -229,10 +229,6 @@ MALFORMED = {
 }
 
 
-def test_a_request_of_http_0_9_is_answered_though_nothing_comes_after_its_line() -> None:
-    assert outcome(received(b"GET /\r\n")) == [505]
-
-
 @pytest.mark.parametrize(("data", "status"), MALFORMED.values(), ids=MALFORMED.keys())
 def test_malformed_requests_are_refused_however_they_arrive(data: bytes, status: int) -> None:
     assert outcome(received(data + get())) == [status]

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..environ import FileWrapper, split_target
 from ..message import REASONS, ProtocolError, RequestHead, ResponseMessage, origin_of, response_message_of_bytes
+from .hook_objects import HookRequest, RequestHooks
 from .http1 import CONTINUE, Connection, Framing, plain_answer
 from .settings import Settings
 from .wsgi import Route
@@ -86,6 +87,10 @@ class Exchange(Protocol):
         """Note that the application has returned, or raised `error`."""
 
     @property
+    def begun_answer(self) -> tuple[ResponseMessage, int] | None:
+        """The answer of which something has been written, and how many bytes of content; None when nothing has."""
+
+    @property
     def wants_input(self) -> bool:
         """Whether the peer may send more."""
 
@@ -132,6 +137,7 @@ class ASGIGateway:
 
     route: the one for all requests.
     compression: for its answers; None when they are not to be compressed.
+    hooks: those of requests; None when there are none.
     state: what it has put into the state of its lifespan; None when it has no lifespan.
     """
 
@@ -139,6 +145,7 @@ class ASGIGateway:
         self.application = application
         self.state: dict[str, Any] | None = None
         self.compression: Compression | None = None
+        self.hooks: RequestHooks | None = None
         self.route = Route(0.0)
 
     def match(self, head: RequestHead) -> Route:
@@ -191,6 +198,7 @@ class HTTPExchange:
 
     __slots__ = (
         "_arrived",
+        "_asked",
         "_channel",
         "_content_bytes",
         "_encoder",
@@ -205,6 +213,7 @@ class HTTPExchange:
         "_message",
         "_received_bytes",
         "_refusal",
+        "_request",
         "_settings",
         "_uncoded_left",
         "begun",
@@ -227,6 +236,7 @@ class HTTPExchange:
             self._arrived = [head.content] if head.content is not None else _spooled_content(head)
         self._is_given = False
         self._received_bytes = 0
+        self._asked = self.begun  # when the peer was asked for content
         self._is_disconnected = False
         self._input: Waiting | None = None
         self._message: ResponseMessage | None = None  # what http.response.start has begun
@@ -237,12 +247,16 @@ class HTTPExchange:
         self._is_answered = False
         self._refusal: ProtocolError | None = None
         self._is_late = False
+        self._request: HookRequest | None = None  # what hooks are given
 
     def call(self) -> Coroutine[Any, Any, None]:
         head = self.head
         scope = self._gateway.scope("http", _HTTP, head, self._settings.root_path or "")
         scope["method"] = head.method
         scope["extensions"] = {"http.response.pathsend": {}}
+        if self._gateway.hooks is not None:
+            self._request = HookRequest(head)
+            self._gateway.hooks.before(self._request)
         return self._gateway.application(scope, self.receive, self.send)
 
     # -- from the peer -----------------------------------------------------------------------------
@@ -279,7 +293,12 @@ class HTTPExchange:
         http = self._channel.http
         if http.expecting is not None:
             http.expecting = None
+            self._asked = monotonic()
             self._channel.write(CONTINUE)
+
+    @property
+    def begun_answer(self) -> tuple[ResponseMessage, int] | None:
+        return (self._message, self._content_bytes) if self._is_begun and self._message is not None else None
 
     @property
     def wants_input(self) -> bool:
@@ -322,9 +341,11 @@ class HTTPExchange:
     def deadline(self) -> float | None:
         if self._is_complete or not self.wants_input:
             return None
+        if self._channel.http.expecting is not None:
+            return None  # it waits to be asked
         settings = self._settings
         received_bytes = self._received_bytes + sum(map(len, self._arrived))
-        return self.begun + settings.body_timeout_s + received_bytes / settings.min_body_rate
+        return self._asked + settings.body_timeout_s + received_bytes / settings.min_body_rate
 
     def expire(self) -> None:
         self._refuse_content(ProtocolError(408, "The request did not arrive in time."))
@@ -344,7 +365,7 @@ class HTTPExchange:
             return False
         if self._is_disconnected:
             return self._refusal is not None
-        return self._is_complete or not self.wants_input
+        return self._is_complete or not self.wants_input or self._channel.http.expecting is not None
 
     def time_out(self, error: ProtocolError) -> None:
         """Let `error` be the answer, once the application has been cancelled, unless there is another reason."""
@@ -478,11 +499,14 @@ class HTTPExchange:
                 self._channel.abort()
             else:
                 self._answer_instead()
+        if self._gateway.hooks is not None and self._request is not None:
+            self._gateway.hooks.after(self._request, self._message)
 
     def _answer_instead(self) -> None:
         refusal = self._refusal or ProtocolError(500, "The server met an error and could not answer the request.")
         message = plain_answer(refusal.status, refusal.detail)
         assert isinstance(message.content, bytes)
+        self._message = message
         self._answer(message, message.content)
 
 

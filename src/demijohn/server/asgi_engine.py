@@ -199,7 +199,12 @@ class ASGIEngine(Engine):
                 if not task.done():
                     self._running[task] = channel
                     task.add_done_callback(self._ended_later, context=self._context)
-                elif task.cancelled() or task.exception() is not None or not channel.is_released:
+                elif (
+                    task.cancelled()
+                    or task.exception() is not None
+                    or not channel.is_released
+                    or self._gateway.hooks is not None
+                ):
                     self._ended(channel, task)
         except Exception as error:  # of an application that is called and does not return a coroutine
             channel.exchange.ended(error)
@@ -244,7 +249,17 @@ class ASGIEngine(Engine):
         super()._close(client)
         channel, client.channel = client.channel, None
         if channel is not None:
+            if self._on_request is not None and not channel.is_released:
+                self._report_cut_off(channel)
             channel.lose()
+
+    def _report_cut_off(self, channel: Channel) -> None:
+        exchange = channel.exchange
+        begun = exchange.begun_answer
+        if begun is not None:
+            message, written_bytes = begun
+            wall_s = monotonic() - exchange.begun
+            self._report(exchange.head, message, max(0, written_bytes - channel.unsent_bytes), wall_s, False)
 
     def _begin_drain(self) -> None:
         super()._begin_drain()
@@ -258,9 +273,10 @@ class ASGIEngine(Engine):
 
     # -- what channels ask for -----------------------------------------------------------------------------
 
-    @property
-    def answer_timeout_s(self) -> float:
-        return self._settings.answer_timeout_s
+    def reading_limit_s(self, taken_bytes: int, waited_s: float) -> float:
+        """Return how long a peer may leave an answer unread now; see `Engine._await_reader`."""
+        settings = self._settings
+        return settings.answer_timeout_s + min(0.0, taken_bytes / settings.min_body_rate - waited_s)
 
     def reconsider(self, channel: Channel) -> None:
         """Wait for something else, when the connection waits."""
@@ -327,7 +343,9 @@ class Channel:
         "_engine",
         "_finished_with",
         "_sent_at",
+        "_taken_bytes",
         "_unsent",
+        "_waited_s",
         "_writable",
         "client",
         "exchange",
@@ -344,7 +362,10 @@ class Channel:
         self.is_lost = self.is_released = False
         self.is_in_first_step = True
         self._unsent: bytearray | None = None
-        self._sent_at = 0.0
+        self._sent_at = 0.0  # when the socket took the last of it
+        # While there was something unsent: what the socket has taken since, and for how long it was waited for.
+        self._taken_bytes = 0
+        self._waited_s = 0.0
         self._writable: Waiting | None = None
         self._finished_with: tuple[ResponseMessage, int] | None = None
         self.exchange: Exchange
@@ -402,12 +423,19 @@ class Channel:
     def deadline(self) -> float:
         until = self.exchange.deadline
         if self._unsent:
-            unread_until = self._sent_at + self._engine.answer_timeout_s
+            unread_until = self._unread_until()
             return unread_until if until is None else min(until, unread_until)
         return _NEVER if until is None else until
 
+    def _unread_until(self) -> float:
+        return self._sent_at + self._engine.reading_limit_s(self._taken_bytes, self._waited_s)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return len(self._unsent or b"")
+
     def on_deadline(self) -> None:
-        if self._unsent and monotonic() >= self._sent_at + self._engine.answer_timeout_s:
+        if self._unsent and monotonic() >= self._unread_until():
             log.info("The peer of %s did not read its answer in time", self.exchange.head)
             self._engine.drop(self)
         else:
@@ -435,7 +463,10 @@ class Channel:
             self._engine.drop(self)
             return False
         del unsent[:sent]
-        self._sent_at = monotonic()
+        now = monotonic()
+        self._taken_bytes += sent
+        self._waited_s += now - self._sent_at
+        self._sent_at = now
         if self._writable is not None and len(unsent) <= _UNSENT_BYTES:
             self._writable.wake()
         if not unsent and self._finished_with is not None:

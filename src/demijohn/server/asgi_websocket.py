@@ -117,6 +117,10 @@ class WebSocketExchange:
                 await self._input.wait()
 
     @property
+    def begun_answer(self) -> tuple[ResponseMessage, int] | None:
+        return None if self._socket is None else (_SWITCHED, self._sent_bytes)
+
+    @property
     def wants_input(self) -> bool:
         socket = self._socket
         if self._code is not None or socket is None:

@@ -14,6 +14,7 @@ from ..environ import environ_of, split_target
 from ..message import RequestHead, ResponseMessage, Suspended, Watched
 from ..typing import Gateway, Route
 from .hooks import Hook
+from .http1 import plain_answer
 from .log import log
 from .settings import Configuration, Settings
 from .wsgi import internal_error
@@ -95,35 +96,35 @@ class HookWorker:
 
 
 class HookRequest:
-    """A request, as hooks see it."""
+    """A request, as hooks see it: the same object before and after, on which they may set what they like."""
 
     def __init__(self, head: RequestHead) -> None:
-        self._head = head
+        self.head = head
         self.method = head.method
         self.uri = head.target.decode("latin-1")
         self.version = head.version
 
     @property
     def path(self) -> str:
-        return split_target(self._head.target)[1].decode("latin-1")
+        return split_target(self.head.target)[1].decode("latin-1")
 
     @property
     def query(self) -> str:
-        return split_target(self._head.target)[2].decode("latin-1")
+        return split_target(self.head.target)[2].decode("latin-1")
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """The fields, their names in upper case, as gunicorn has them."""
-        return [(name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in self._head.fields]
+        return [(name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in self.head.fields]
 
     @property
     def scheme(self) -> str:
-        return self._head.origin.scheme
+        return self.head.origin.scheme
 
     @property
     def remote_addr(self) -> tuple[str, int] | None:
         """Address and port of the peer; None on a Unix socket."""
-        return self._head.origin.client
+        return self.head.origin.client
 
     peer_addr = remote_addr
 
@@ -151,14 +152,33 @@ class HookResponse:
         return len(content) if isinstance(content, bytes) else self._message.content_length
 
 
-class HookedGateway:
-    """A gateway around another, which calls the hooks of requests."""
+class RequestHooks:
+    """The hooks of requests, for an engine that has no gateway to call them around."""
 
-    def __init__(self, gateway: Gateway, worker: HookWorker, pre_request: Hook, post_request: Hook) -> None:
-        self._gateway = gateway
+    def __init__(self, worker: HookWorker, pre_request: Hook, post_request: Hook) -> None:
         self._worker = worker
         self._pre_request = pre_request
         self._post_request = post_request
+
+    def before(self, request: HookRequest) -> None:
+        """Raises what `pre_request` raises."""
+        if self._pre_request is not None:
+            self._pre_request(self._worker, request)
+
+    def after(self, request: HookRequest, message: ResponseMessage | None) -> None:
+        """Call `post_request`. Without a message, the client was gone before there was an answer: nginx's 499."""
+        if self._post_request is not None:
+            answer = HookResponse(message or plain_answer(499, "The client has gone."))
+            environ: Mapping[str, Any] = environ_of(request.head)
+            call("post_request", self._post_request, self._worker, request, environ, answer)
+
+
+class HookedGateway:
+    """A gateway around another, which calls the hooks of requests."""
+
+    def __init__(self, gateway: Gateway, hooks: RequestHooks) -> None:
+        self._gateway = gateway
+        self._hooks = hooks
 
     def match(self, head: RequestHead) -> Route:
         return self._gateway.match(head)
@@ -170,19 +190,16 @@ class HookedGateway:
         request = HookRequest(head)
         answer: ResponseMessage | Suspended
         try:
-            if self._pre_request is not None:
-                self._pre_request(self._worker, request)
+            self._hooks.before(request)
         except Exception:  # the user's code: as when a view fails
             answer = internal_error(head)
         else:
             answer = self._gateway.handle(head)
-        if self._post_request is None:
-            return answer
         if isinstance(answer, Suspended):
-            return Watched(answer, lambda message: self._followed(head, request, message))
-        return self._followed(head, request, answer)
+            return Watched(answer, lambda message: self._followed(request, message))
+        return self._followed(request, answer)
 
-    def _followed(self, head: RequestHead, request: HookRequest, message: ResponseMessage) -> ResponseMessage:
+    def _followed(self, request: HookRequest, message: ResponseMessage) -> ResponseMessage:
         """Have `post_request` called when the answer is out or given up."""
         close = message.close
 
@@ -191,8 +208,7 @@ class HookedGateway:
                 if close is not None:
                     close()
             finally:
-                environ: Mapping[str, Any] = environ_of(head)
-                call("post_request", self._post_request, self._worker, request, environ, HookResponse(message))
+                self._hooks.after(request, message)
 
         message.close = finish
         return message

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
 from .activity import Activity, show
-from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, call, must_call
+from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, RequestHooks, call, must_call
 from .loading import Leaving, LoadError
 from .log import LogFiles, log
 from .loop import Engine, OnRequest
@@ -144,7 +144,8 @@ class Worker:
         if settings.compress:
             gateway = _compressing(gateway)
         if settings.pre_request is not None or settings.post_request is not None:
-            gateway = HookedGateway(gateway, self._hooked, settings.pre_request, settings.post_request)
+            hooks = RequestHooks(self._hooked, settings.pre_request, settings.post_request)
+            gateway = HookedGateway(gateway, hooks) if engine_class is Engine else _hooked(gateway, hooks)
         pages = self._own_pages()
         if pages:
             gateway = OwnPages(gateway, pages)
@@ -256,6 +257,15 @@ def _compressing(gateway: Gateway) -> Gateway:
 
     assert isinstance(gateway, ASGIGateway)
     gateway.compression = Compression()  # the messages of an exchange are not the gateway's to see
+    return gateway
+
+
+def _hooked(gateway: Gateway, hooks: RequestHooks) -> Gateway:
+    """Return the gateway to an ASGI application, around whose exchanges the hooks are called."""
+    from .asgi import ASGIGateway  # as in `_engine_class`
+
+    assert isinstance(gateway, ASGIGateway)
+    gateway.hooks = hooks
     return gateway
 
 
