@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -223,6 +225,18 @@ def test_a_peer_that_never_reads_is_given_up(serve: Callable[..., Any]) -> None:
     with server.connect() as sock:
         sock.sendall(b"GET /flood HTTP/1.1\r\nHost: h\r\n\r\n")
         server.wait_for("did not read its answer in time")
+
+
+def test_a_peer_that_reads_less_than_the_rate_is_given_up(serve: Callable[..., Any]) -> None:
+    server = serve("asgi_plain:application", "--answer-timeout", "0.5", "--min-body-rate", "1000000000")
+    server.wait_until_ready()
+    pause = threading.Event()  # never set
+    with server.connect() as sock:
+        sock.sendall(b"GET /flood HTTP/1.1\r\nHost: h\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            while sock.recv(30_000):
+                pause.wait(0.02)
+    server.wait_for("did not read its answer in time")
 
 
 def test_content_that_does_not_arrive_in_time_disconnects_the_application(serve: Callable[..., Any]) -> None:
