@@ -21,7 +21,8 @@ jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.scienc
 jsonrpc.orders jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
 jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.transport jsonrpc.client jsonrpc.testing
 jsonrpc.codegen jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
-jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.site jsonrpc.mcp jsonrpc.endpoint jsonrpc
+jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.site jsonrpc.mcp jsonrpc.endpoint
+jsonrpc
 jsonrpc.compat.utils jsonrpc.compat.helpers jsonrpc.compat.encoders jsonrpc.compat.funcutils jsonrpc.compat.typing
 jsonrpc.compat.descriptor jsonrpc.compat.globals jsonrpc.compat.contrib.browse jsonrpc.compat.contrib.openrpc.typing
 jsonrpc.compat.contrib.openrpc.utils jsonrpc.compat.contrib.openrpc.wrappers jsonrpc.compat.contrib.openrpc.methods

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from awaiting import at_gate
 
 from demijohn import Flask, abort, g, request
 from demijohn.jsonrpc import JSONRPC, JSONRPCError
+from demijohn.jsonrpc.protocol import Call
 
 app = Flask(__name__)
 jsonrpc = JSONRPC(app, "/api")
@@ -68,3 +72,50 @@ def never(call: object) -> bool:
 @jsonrpc.method(auth=never)
 async def secret() -> str:
     return "treasure"
+
+
+# -- batches ----------------------------------------------------------------------------------------
+
+crowd = JSONRPC(app, "/crowd")
+meeting = asyncio.Barrier(3)
+called_as: ContextVar[object] = ContextVar("called_as")
+done: list[int] = []
+here: list[int] = []
+
+
+@crowd.middleware
+def know_the_caller(call: Call) -> Iterator[None]:
+    token = called_as.set(call.id)
+    yield
+    called_as.reset(token)
+
+
+@crowd.method()
+async def meet() -> object:
+    """Answer when three are here."""
+    await meeting.wait()
+    return called_as.get()
+
+
+@crowd.method()
+async def most() -> int:
+    """Return how many calls were here at a time."""
+    here.append(1)
+    seen = len(here)
+    for _ in range(20):
+        await asyncio.sleep(0)
+        seen = max(seen, len(here))
+    here.pop()
+    return seen
+
+
+@crowd.method()
+async def do(n: int) -> int:
+    await asyncio.sleep(0)
+    done.append(n)
+    return n
+
+
+@crowd.method()
+def what_is_done() -> list[int]:
+    return list(done)

@@ -22,12 +22,12 @@ def server(serve: Callable[..., Any]) -> Any:
     return server
 
 
-def post(server: Any, content: Any) -> tuple[int, Any, dict[str, str]]:
+def post(server: Any, content: Any, path: str = "/api") -> tuple[int, Any, dict[str, str]]:
     """Return the status, the JSON that was answered or None, and the header fields."""
     connection = HTTPConnection("localhost")
     connection.sock = server.connect()
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    connection.request("POST", "/api", body, {"Content-Type": "application/json"})
+    connection.request("POST", path, body, {"Content-Type": "application/json"})
     response = connection.getresponse()
     answer = response.read()
     connection.close()
@@ -55,6 +55,27 @@ def test_awaited_methods_run_on_the_loop_and_plain_ones_never(server: Any) -> No
     assert first == last == {"thread": "demijohn-async", "path": "/api"}
     assert plain["thread"] != "demijohn-async"
     assert plain["path"] == "/api"
+
+
+def results(server: Any, calls: list[Any]) -> list[Any]:
+    return [answer["result"] for answer in post(server, calls, "/crowd")[1]]
+
+
+def test_calls_of_a_batch_that_follow_each_other_wait_together(server: Any) -> None:
+    # Each sees what the middleware set for it, whoever was there meanwhile.
+    assert results(server, [call("meet", "a"), call("meet", "b"), call("meet", "c")]) == ["a", "b", "c"]
+
+
+def test_as_many_calls_of_a_batch_wait_together_as_the_setting_says(server: Any) -> None:
+    assert max(results(server, [call("most", n) for n in range(35)])) == 10
+
+
+def test_a_plain_call_of_a_batch_begins_when_those_before_it_have_ended(server: Any) -> None:
+    calls = [call("do", 1, n=1), call("do", 2, n=2), call("what_is_done", 3), call("do", 4, n=3), call("nope", 5)]
+    answers = post(server, calls, "/crowd")[1]
+    assert [answer["id"] for answer in answers] == [1, 2, 3, 4, 5]
+    assert sorted(answers[2]["result"]) == [1, 2]
+    assert answers[4]["error"]["code"] == -32601
 
 
 CONTENTS = {

@@ -24,7 +24,8 @@ from .conf import global_settings, settings
 from .mcp import MCPView
 from .protocol import CallTimedOut, JSONRPCError
 from .registry import Method
-from .site import CONTENT_TYPE, INTERNAL_ERROR_STATUS, ErrorHandler, JSONRPCSite, Middleware, Steps
+from .site import CONTENT_TYPE, INTERNAL_ERROR_STATUS, ErrorHandler, JSONRPCSite, Middleware
+from .together import Steps
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Middleware)
@@ -329,6 +330,7 @@ class JSONRPC(JSONRPCDecoratorMixin):
         site.serve_in(app)
         app.extensions.setdefault("demijohn.jsonrpc", []).append(site)
         site.batch_limit = app.config.get("JSONRPC_BATCH_LIMIT", site.batch_limit)
+        site.batch_concurrency = max(1, app.config.get("JSONRPC_BATCH_CONCURRENCY", site.batch_concurrency))
         view_class = registrar.get_jsonrpc_site_api()
         if view_class is JSONRPCView:
             # bench/jsonrpc_calls.py: 4.7 us less a call than an instance for each request, found by its method.

@@ -7,9 +7,10 @@ import sys
 import traceback
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from werkzeug.datastructures import Headers
@@ -32,6 +33,7 @@ from .protocol import (
     ServerError,
 )
 from .registry import Method, Registry, WrongResult
+from .together import Steps, together
 
 if TYPE_CHECKING:
     from ..app import Flask
@@ -41,9 +43,6 @@ Middleware = Callable[[Call], Iterator[None]]
 
 # What a site answers: the Response object or objects, None for silence; the HTTP status; header fields.
 Answer = tuple[dict[str, Any] | list[Any] | None, int, HeadersValue]
-
-T = TypeVar("T")
-Steps = Generator[Coroutine[Any, Any, Any] | None, Any, T]
 
 NO_HEADERS: dict[str, str] = {}
 CONTENT_TYPE = "application/json"
@@ -61,9 +60,11 @@ class JSONRPCSite:
     """The methods and error handlers of one URL.
 
     batch_limit: how many calls a batch may hold; `JSONRPC_BATCH_LIMIT` of the application's config.
+    batch_concurrency: how many `async def` calls of a batch wait at a time; `JSONRPC_BATCH_CONCURRENCY` there.
     """
 
     batch_limit: int | None = 1000
+    batch_concurrency = 10
     read_content = staticmethod(protocol.read_content)
     read_call = staticmethod(protocol.read_call)
 
@@ -230,21 +231,30 @@ class JSONRPCSite:
         return is_stock and any(method.is_async for method in self.methods.all())
 
     def in_steps(self) -> Steps[Answer]:
-        """Do what `dispatch_request` does; the calls of a batch wait one after the other, in its order."""
+        """Do what `dispatch_request` does; calls of a batch that follow each other and wait do so together."""
         content = self._sent()
         if type(content) is not list:
             return (yield from self._member_in_steps(content))
-        answers = []
-        for member in content:
-            answer = yield from self._member_in_steps(member)
-            answers.append(answer)
+        answers: list[Answer] = []
+        for is_awaited, members in groupby(content, lambda member: self._awaited(member) is not None):
+            if is_awaited:
+                while some := list(islice(members, self.batch_concurrency)):
+                    answers += yield from together(map(self._member_in_steps, some))
+            else:
+                yield None
+                answers += map(self.handle_dispatch_except, members)
         return _together(answers)
+
+    def _awaited(self, member: Any) -> Method | None:
+        """Return the method that a member calls when it is `async def`."""
+        name = member.get("method") if type(member) is dict else None
+        method = self.methods.get(name) if type(name) is str else None
+        return method if method is not None and method.is_async else None
 
     def _member_in_steps(self, member: Any) -> Steps[Answer]:
         """Do what `handle_dispatch_except` does."""
-        name = member.get("method") if type(member) is dict else None
-        method = self.methods.get(name) if type(name) is str else None
-        if method is None or not method.is_async:
+        method = self._awaited(member)
+        if method is None:
             yield None
             return self.handle_dispatch_except(member)
         try:
