@@ -31,10 +31,10 @@ jsonrpc.quirks.typecheck jsonrpc.quirks.site jsonrpc.quirks.endpoint jsonrpc.qui
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
 server.systemd server.tls server.repetition
-server.http1 server.websocket server.activity server.metrics server.ownpages server.statsd server.wsgi server.native
+server.http1 server.websocket server.activity server.metrics server.statsd server.wsgi server.native
 server.hook_objects server.compression server.asgi server.asgi_websocket server.lifespan server.logger_class
-server.loading server.poller server.limits server.leadership server.lending server.eventloop server.sending server.loop
-server.asgi_engine
+server.loading server.poller server.limits server.leadership server.ownpages server.lending server.eventloop
+server.sending server.loop server.asgi_engine
 server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter
 server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base

@@ -24,6 +24,7 @@ from demijohn.message import RequestHead, ResponseMessage
 from demijohn.server.activity import Activity
 from demijohn.server.loop import Engine
 from demijohn.server.native import NativeGateway
+from demijohn.server.ownpages import OwnPages, alive
 from demijohn.server.poller import EpollPoller, PollPoller
 from demijohn.server.settings import Settings
 
@@ -35,6 +36,7 @@ class Route:
     def __init__(self, view: Callable[[RequestHead], ResponseMessage]) -> None:
         self.view = view
         self.wall_s = 0.0
+        self.limit_s: float | None = None
 
 
 class Application:
@@ -155,9 +157,10 @@ class Serving:
         self.listener = listener
         self.reports: list[tuple[bytes, str, int]] = []
         self.slot = Slot()
+        pages = more.pop("pages", {})
         self.engine = Engine(
             [listener],
-            NativeGateway(application),
+            OwnPages(NativeGateway(application), pages) if pages else NativeGateway(application),
             Settings(**{"graceful_timeout_s": PATIENCE_S, **more}),
             on_request=self._note,
             slot=self.slot,
@@ -421,6 +424,67 @@ def test_when_every_thread_is_inside_a_view_by_surprise_the_first_to_come_out_go
     assert client.answer() == (200, b"hello")
     turnstile.release(1)
     assert [client.answer() for client in waiting] == [(200, b"waited")] * 2
+
+
+@pytest.mark.parametrize("views", [17, 40])
+def test_when_views_hold_every_thread_by_surprise_the_server_goes_on_with_all_that_is_no_view(
+    serve: Any, application: Application, views: int
+) -> None:
+    turnstile = Turnstile()
+    serving = serve(application, threads=16, keep_alive_s=1.0, pages={b"/livez": alive})
+    slow_reader = serving.connect()
+    slow_reader.request("/big")
+    idle = serving.connect()
+    assert idle.get() == (200, b"hello")
+    application.routes[b"/"].wall_s = 0.0001  # known to be quick, whatever kept the machine from it
+    waiting = [serving.connect() for _ in range(views)]
+    for number, client in enumerate(waiting):
+        application.add(f"/wait{number}", turnstile)  # each a surprise of its own
+        client.request(f"/wait{number}")
+    turnstile.wait_for(17)  # one for each thread, the one that polls included
+    assert [serving.get("/livez") for _ in range(10)] == [(200, b"ok\n")] * 10
+    assert serving.get("/") == (200, b"hello")
+    assert slow_reader.answer() == (200, BIG)
+    assert idle.rest() == b""  # closed after its time
+    turnstile.release(views)
+    assert [client.answer() for client in waiting] == [(200, b"waited")] * views
+    assert serving.get("/new") == (404, b"missing")
+
+
+def test_a_view_that_was_quick_may_hold_reserves_but_never_all_of_them(serve: Any, application: Application) -> None:
+    turnstile = Turnstile()
+    serving = serve(application, threads=1, pages={b"/livez": alive})
+    targets = [f"/quick{number}" for number in range(20)]
+    for target in targets:
+        application.add(target, turnstile).wall_s = 0.0001  # known to be quick
+    waiting = [serving.connect() for _ in targets]
+    for client, target in zip(waiting, targets, strict=True):
+        client.request(target)
+    turnstile.wait_for(5)  # two threads and three of four reserves
+    assert [serving.get("/livez") for _ in range(10)] == [(200, b"ok\n")] * 10
+    turnstile.release(len(targets))
+    assert [client.answer() for client in waiting] == [(200, b"waited")] * len(targets)
+
+
+def test_a_request_over_its_limit_is_answered_504_while_views_hold_every_thread(
+    serve: Any, application: Application
+) -> None:
+    turnstile = Turnstile()
+    serving = serve(application, threads=2, request_timeout_s=PATIENCE_S)
+    held = [serving.connect() for _ in range(2)]
+    for number, client in enumerate(held):
+        application.add(f"/wait{number}", turnstile)
+        client.request(f"/wait{number}")
+    turnstile.wait_for(2)
+    application.add("/late", turnstile).limit_s = 0.05
+    late = serving.connect()
+    late.request("/late")
+    turnstile.wait_for()
+    assert late.answer()[0] == 504
+    assert late.rest() == b""  # somebody saw to the end of the connection
+    assert serving.get("/") == (200, b"hello")  # in the thread that takes the place of the lost one
+    turnstile.release(3)
+    assert [client.answer() for client in held] == [(200, b"waited")] * 2
 
 
 def test_half_sent_requests_hold_no_thread(serve: Any, application: Application) -> None:

@@ -4,6 +4,9 @@ The leader runs views itself, so a request costs no hand-over. When a view may b
 leader: before the view, when it is known to be slow (`hand_over`), or a few milliseconds into it, when the watch
 finds the leader still inside (`watch`). A thread that comes out of a view and is no longer leader rests.
 
+Somebody always polls. When even the last thread turns out to be stuck, a reserve leads: a thread over the number asked
+for, which leaves views to the others, but for those that have been quick so far. It goes when another is free.
+
 All changes of leadership happen under one lock; they are rare. The leader itself looks at `leader` without it:
 it may find out a moment late that it was deposed, and until it does, two threads act as leader. Everything a leader
 does must bear that; `loop.py` says how it does, connection by connection.
@@ -31,6 +34,18 @@ Job = TypeVar("Job")
 _WATCH_S = 0.004
 _STUCK_S = 0.003
 _SECOND_LOOK_S = 0.002
+# A route whose views take longer than this on average is known to be slow: another thread polls meanwhile.
+SLOW_S = 0.001
+# How much of each new wall time goes into the average.
+AVERAGE_WEIGHT = 0.1
+# No wall time counts for more than this: a quick view that was slow once is quick again 7 requests later.
+_LONGEST_SAMPLE_S = 0.02
+# When no other thread is free, the leader itself runs views that are slow by less than this.
+BEARABLE_S = 0.005
+# What no reserve leaves to others: routes of the server's own.
+NEVER_SLOW_S = -1.0
+# How many reserves there are at most: views that are slow by surprise may hold all of them but the last.
+_MOST_RESERVES = 4
 
 
 class Member:
@@ -39,29 +54,62 @@ class Member:
     since: `monotonic()` when it entered the view it is in; 0.0 outside of views.
     head, route, connection: the request it works on, or worked on last, where that went, and whence it came.
     answered: how many requests it has answered.
+    slow_s: views of routes above this, in seconds, are run when `hand_over` allows it.
+    is_reserve: whether it is over the number of threads asked for.
     claimed: whether somebody is about to do without it, see `Team.abandon`; `abandoned`: whether that is done.
     """
 
-    __slots__ = ("_wake", "abandoned", "answered", "claimed", "connection", "head", "route", "since", "thread")
+    __slots__ = (
+        "_queued_s",
+        "_wake",
+        "abandoned",
+        "answered",
+        "claimed",
+        "connection",
+        "head",
+        "is_reserve",
+        "route",
+        "since",
+        "slow_s",
+        "thread",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, is_reserve: bool = False) -> None:
         self._wake = threading.Lock()
         self._wake.acquire()
+        self._queued_s = 0.0  # when it was asked for last
         self.since = 0.0
         self.head: RequestHead | None = None
         self.route: Route | None = None
         self.connection: Any = None
         self.answered = 0
+        self.is_reserve = is_reserve
+        self.slow_s = NEVER_SLOW_S if is_reserve else SLOW_S
         self.claimed = self.abandoned = False
         self.thread: threading.Thread | None = None
 
     def queued_s(self) -> float:
         """How long in all the thread has been ready to run without running, in seconds; 0.0 where nobody counts it."""
+        if self.thread is None:
+            return 0.0
         try:
-            with open(f"/proc/self/task/{self.thread.native_id}/schedstat", "rb") as file:  # type: ignore[union-attr]
+            with open(f"/proc/self/task/{self.thread.native_id}/schedstat", "rb") as file:
                 return int(file.read().split()[1]) / 1e9  # proc(5)
         except (OSError, IndexError):
             return 0.0
+
+    def learn(self, route: Route, wall_s: float) -> None:
+        """Let the seconds that were spent in a view count in the average of its route."""
+        if wall_s > SLOW_S and route.wall_s <= SLOW_S:
+            # A surprise: is the view slow, or was the machine busy?
+            queued_before_s, self._queued_s = self._queued_s, self.queued_s()
+            if self._queued_s - queued_before_s > wall_s / 2:
+                wall_s = SLOW_S
+        wall_s = min(wall_s, _LONGEST_SAMPLE_S)
+        if route.wall_s:
+            route.wall_s += (wall_s - route.wall_s) * AVERAGE_WEIGHT
+        else:
+            route.wall_s = wall_s  # the first
 
     def wait(self) -> None:
         self._wake.acquire()
@@ -73,13 +121,15 @@ class Member:
 class Team(Generic[Job]):
     """The threads of a worker.
 
-    leader: the member that polls; None while every thread is inside a view, or after `stop`.
+    leader: the member that polls; None after `stop`, and while every thread is inside a view and the system gives no
+        other.
     """
 
     def __init__(self, size: int, lead: Callable[[Member], None], work: Callable[[Member, Job], None]) -> None:
         """`lead` polls and returns when its member is not `leader` any more; `work` does a job that was put off.
 
-        `size` counts the leader: `size - 1` threads can be inside slow views while it polls.
+        `size` counts the leader: `size - 1` threads can be inside slow views while it polls. Reserves do not count; one
+        that leads asks `relieve` after each poll.
         """
         self.leader: Member | None = None
         self.members: list[Member] = []
@@ -91,7 +141,9 @@ class Team(Generic[Job]):
         self._jobs: deque[Job] = deque()
         self._stopped = False
         self._started = 0  # threads, ever
-        self._answered_by_abandoned = 0  # requests
+        self._reserves = 0  # of `members`
+        self._most_reserves = _MOST_RESERVES
+        self._answered_by_gone = 0  # requests
         # Between the leader and the watch, see `watch`.
         self._polling: Member | None = None
         self._watch_sleeps = False
@@ -109,23 +161,32 @@ class Team(Generic[Job]):
         """Make another thread leader, so that `member` may do `job`, which can block.
 
         When no thread is free `member` goes on leading: a `bearable` job it does at once all the same (True), any
-        other is left to the next thread that is free (False).
+        other is left to the next thread that is free (False). A reserve bears one as long as there is another reserve.
         """
         with self._lock:
-            # Alone it does any job: there is nobody to leave one to.
-            if self.leader is not member or self._appoint() or bearable or len(self.members) == 1:
+            if self.leader is not member:
                 return True
-            self._jobs.append(job)
+            if member.is_reserve:
+                if bearable and self._reserves < self._most_reserves:
+                    return True
+                self._free_one()
+            # Alone it does any job: there is nobody to leave one to.
+            elif self._appoint() or bearable or len(self.members) == 1:
+                return True
+            self._jobs.append(job)  # whoever was woken waits for the lock
             return False
+
+    def relieve(self, reserve: Member) -> None:
+        """Have a thread that is free take the lead from a reserve."""
+        if self._resting:
+            with self._lock:
+                if self.leader is reserve:
+                    self._appoint()
 
     def submit(self, job: Job) -> bool:
         """Have a thread that is free do a job that may block. False when none is: then the job is not taken."""
         with self._lock:
-            if self._stopped:
-                return False
-            if self._resting:
-                self._resting.pop().wake()
-            elif self._new_member() is None:
+            if self._stopped or not self._free_one():
                 return False
             self._jobs.append(job)  # whoever was woken or started waits for the lock
             return True
@@ -133,12 +194,12 @@ class Team(Generic[Job]):
     @property
     def has_free_thread(self) -> bool:
         """Whether a slow request would find a thread."""
-        return bool(self._resting) or len(self.members) < self._size
+        return bool(self._resting) or len(self.members) - self._reserves < self._size
 
     @property
     def answered(self) -> int:
-        """How many requests have been answered, those of threads included that were given up since."""
-        return self._answered_by_abandoned + sum(member.answered for member in self.members)
+        """How many requests have been answered, those of threads included that are gone since."""
+        return self._answered_by_gone + sum(member.answered for member in self.members)
 
     def stop(self) -> None:
         """Let every thread end as soon as it comes out of its view."""
@@ -164,11 +225,42 @@ class Team(Generic[Job]):
         self.leader = member
         return True
 
+    def _lead_by_any(self) -> None:
+        """Make any thread leader that can be had. The lock is held."""
+        if not self._appoint():
+            self._appoint_reserve()
+
+    def _appoint_reserve(self) -> bool:
+        """Make a thread leader that is over the number asked for. The lock is held."""
+        if self._stopped or self._reserves >= self._most_reserves:
+            return False
+        member = self._start_member(is_reserve=True)
+        if member is None:
+            self._most_reserves = self._reserves
+            return False
+        self._reserves += 1
+        self.leader = member
+        return True
+
+    def _free_one(self) -> bool:
+        """See to it that a thread comes and looks for a job. False when none is free. The lock is held."""
+        if self._resting:
+            self._resting.pop().wake()
+            return True
+        return self._new_member() is not None
+
     def _new_member(self) -> Member | None:
         """Start another thread; None when there is to be no other. The lock is held."""
-        if len(self.members) >= self._size:
+        if len(self.members) - self._reserves >= self._size:
             return None
-        member = Member()
+        member = self._start_member()
+        if member is None:
+            self._size = len(self.members) - self._reserves
+        return member
+
+    def _start_member(self, is_reserve: bool = False) -> Member | None:
+        """Start a thread; None when the system gives none. The lock is held."""
+        member = Member(is_reserve)
         member.thread = threading.Thread(
             target=self._live, args=(member,), name=f"demijohn-{self._started}", daemon=True
         )
@@ -178,7 +270,6 @@ class Team(Generic[Job]):
             if not self.members:
                 raise
             log.error("Cannot start another thread, so %d have to do: %s", len(self.members), error)
-            self._size = len(self.members)
             return None
         self._started += 1
         self.members.append(member)
@@ -196,6 +287,9 @@ class Team(Generic[Job]):
                     self.leader = member
                 if self.leader is member:
                     continue
+                if member.is_reserve:
+                    self._remove(member)
+                    return
                 job = self._jobs.popleft() if self._jobs else None
                 if job is None:
                     self._resting.append(member)
@@ -220,15 +314,20 @@ class Team(Generic[Job]):
             if not member.abandoned:
                 member.claimed = False
                 return False
-            self.members.remove(member)
-            self._answered_by_abandoned += member.answered
+            self._remove(member)
             if self.leader is member:
                 self.leader = None
             if self.leader is None:
-                self._appoint()
-            elif self._jobs and not self._resting:
+                self._lead_by_any()
+            elif (self._jobs or self.leader.is_reserve) and not self._resting:
                 self._new_member()
             return True
+
+    def _remove(self, member: Member) -> None:
+        """Let a thread be one of the team no longer. The lock is held."""
+        self.members.remove(member)
+        self._reserves -= member.is_reserve
+        self._answered_by_gone += member.answered
 
     def was_abandoned(self, member: Member) -> bool:
         """Whether a member that was `claimed` has been given up: then it has no part in anything any more."""
@@ -297,8 +396,8 @@ class Team(Generic[Job]):
             # only with the next event, which the new leader then handles: that costs a wake-up and nothing else.
             if self.leader is not member or not member.since:
                 return
-            if not self._appoint():
-                self.leader = None
+            self.leader = None
+            self._lead_by_any()
             if member.route is not None:
                 # Those who ask for the same meanwhile need not be a surprise too.
-                member.route.wall_s = max(member.route.wall_s, _STUCK_S)
+                member.route.wall_s = max(member.route.wall_s, BEARABLE_S)

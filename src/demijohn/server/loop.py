@@ -46,7 +46,7 @@ from ..typing import Gateway, Route
 from .activity import Activity, Task, place_of, stack_of
 from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, plain_answer
-from .leadership import Member, Team
+from .leadership import AVERAGE_WEIGHT, BEARABLE_S, SLOW_S, Member, Team
 from .lending import LentSocket, lend
 from .limits import TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
@@ -60,14 +60,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("demijohn.server")
 
-# A route whose views take longer than this on average is known to be slow: another thread polls meanwhile.
-_SLOW_S = 0.001
-# How much of each new wall time goes into the average.
-_AVERAGE_WEIGHT = 0.1
-# No wall time counts for more than this: a quick view that once waited for the machine is quick again 7 requests later.
-_LONGEST_SAMPLE_S = 0.02
-# When no other thread is free, the leader itself runs views that are slow by no more than this.
-_BEARABLE_S = 0.005
 _RECEIVE_BYTES = 65536
 _ACCEPTS_AT_ONCE = 16
 # More than any backlog holds.
@@ -477,6 +469,8 @@ class Engine:
         while team.leader is member:
             try:
                 self.step(member, self._tick_s)
+                if member.is_reserve:
+                    team.relieve(member)
             except Exception:
                 log.exception("The server failed while it waited for events")
                 time.sleep(_FAULT_PAUSE_S)
@@ -562,7 +556,7 @@ class Engine:
         """Do what no other thread was free for, unless it is known to block: then it waits for one."""
         client, todo, route = job
         assert isinstance(todo, _Waiting)
-        if route.wall_s <= _SLOW_S or self._make_way(member, client, todo, route):
+        if route.wall_s <= member.slow_s or self._make_way(member, client, todo, route):
             self._work(member, job)
 
     def _tick(self, member: Member, now: float) -> None:
@@ -923,7 +917,7 @@ class Engine:
                 self._refuse(client, head)
                 return
             route = self._match(head)
-            if route.wall_s > _SLOW_S and not self._make_way(member, client, head, route):
+            if route.wall_s > member.slow_s and not self._make_way(member, client, head, route):
                 return
             if not self._answer(member, client, head, route):
                 return
@@ -947,9 +941,12 @@ class Engine:
         return team.hand_over(member, (client, todo, route), self._is_bearable(route))
 
     def _is_bearable(self, route: Route) -> bool:
-        """Whether the leader may run a view of this route when nobody else can lead meanwhile."""
-        longest_ago = monotonic() - _BEARABLE_S
-        return route.wall_s < _BEARABLE_S and not any(
+        """Whether the leader may run a view of this route when nobody else can lead meanwhile.
+
+        Not one that it knows nothing of, nor one that somebody is stuck in.
+        """
+        longest_ago = monotonic() - BEARABLE_S
+        return 0.0 < route.wall_s < BEARABLE_S and not any(
             other.route is route and 0.0 < other.since < longest_ago for other in list(self._team.members)
         )
 
@@ -987,7 +984,9 @@ class Engine:
         if member.claimed and self._drops(member, head, message):
             return False
         if isinstance(message, Suspended):
-            self._suspend(client, waiting or _Waiting(head, route, begun, message), message, monotonic() - begun)
+            # Awaiting blocks nobody: only what was spent in this thread makes a route slow.
+            member.learn(route, monotonic() - begun)
+            self._suspend(client, waiting or _Waiting(head, route, begun, message), message)
             return False
         asked = begun if waiting is None else waiting.begun
         content = message.content
@@ -1008,9 +1007,10 @@ class Engine:
             return False
         now = monotonic()
         wall_s = now - begun
-        if wall_s > _LONGEST_SAMPLE_S:
-            wall_s = _LONGEST_SAMPLE_S
-        route.wall_s += (wall_s - route.wall_s) * _AVERAGE_WEIGHT
+        if wall_s > SLOW_S:
+            member.learn(route, wall_s)
+        else:
+            route.wall_s += (wall_s - route.wall_s) * AVERAGE_WEIGHT
         if sent != len(data):
             client.answer = Answer(head, message, route, asked)
             client.answer.sent_bytes = len(content)
@@ -1028,11 +1028,8 @@ class Engine:
 
     # -- requests that wait for coroutines ----------------------------------------------------------------
 
-    def _suspend(self, client: _Client, waiting: _Waiting, suspended: Suspended, wall_s: float) -> None:
+    def _suspend(self, client: _Client, waiting: _Waiting, suspended: Suspended) -> None:
         """Let a request wait without a thread. The connection is not the caller's any more."""
-        route = waiting.route
-        # Awaiting blocks nobody: only what was spent in this thread makes a route slow.
-        route.wall_s += (min(wall_s, _LONGEST_SAMPLE_S) - route.wall_s) * _AVERAGE_WEIGHT
         waiting.answer = suspended
         self._waiting.add(waiting)
         self._await(client, waiting, suspended)
@@ -1134,7 +1131,7 @@ class Engine:
         finally:
             now = monotonic()
             member.since = 0.0
-            answer.route.wall_s += (min(now - begun, _LONGEST_SAMPLE_S) - answer.route.wall_s) * _AVERAGE_WEIGHT
+            member.learn(answer.route, now - begun)
         if not done:
             if answer.message.context is None:  # who sends the rest may have answered other requests in between
                 answer.message.context = contextvars.copy_context()
@@ -1184,7 +1181,11 @@ class Engine:
         assert answer is not None
         answer.waited_s += monotonic() - client.since
         route = answer.route
-        if answer.parts is not None and route.wall_s > _SLOW_S and not self._make_way(member, client, answer, route):
+        if (
+            answer.parts is not None
+            and route.wall_s > member.slow_s
+            and not self._make_way(member, client, answer, route)
+        ):
             return
         if self._send_on(member, client, answer):
             self._serve(member, client)

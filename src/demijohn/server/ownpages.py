@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..message import RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
+from .leadership import NEVER_SLOW_S
 from .metrics import CONTENT_TYPE, Metrics, render
 from .slots import Slot, SlotTable, State
 
@@ -16,13 +17,20 @@ Page = Callable[[], ResponseMessage]
 
 
 class OwnPage:
-    """A page as the engine sees it: a route that is always quick."""
+    """A page as the engine sees it: a route that is always quick, whatever kept a thread from answering it once."""
 
-    __slots__ = ("answer", "wall_s")
+    __slots__ = ("answer",)
 
     def __init__(self, answer: Page) -> None:
         self.answer = answer
-        self.wall_s = 0.0
+
+    @property
+    def wall_s(self) -> float:
+        return NEVER_SLOW_S
+
+    @wall_s.setter
+    def wall_s(self, average_s: float) -> None:
+        pass
 
 
 class OwnPages:

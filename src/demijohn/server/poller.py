@@ -84,7 +84,8 @@ class PollPoller:
                 waiting.register(fd, events)
         ready = waiting.poll(timeout_s * 1000)
         if any(fd == self._woken for fd, _ in ready):
-            os.read(self._woken, 65536)
+            with contextlib.suppress(BlockingIOError):  # another thread that waits has read it
+                os.read(self._woken, 65536)
         with self._lock:
             # What was unregistered during the wait is nobody's any more.
             return [(fd, events) for fd, events in ready if fd in self._events]
