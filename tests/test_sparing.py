@@ -168,3 +168,19 @@ def test_late_modules_do_their_work_when_asked() -> None:
                 raise SystemExit("no BuildError")
     """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_arbiter_imports_nothing_dear_and_the_framework_not_at_all() -> None:
+    program = """if True:
+        import sys
+        from demijohn import sparing
+        sparing.spare_server()
+        from demijohn import cli_server
+        from demijohn.server import launch
+        names = [name for name, module in list(sys.modules.items()) if "__getattr__" not in vars(module)]
+        print(*names)
+    """
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    dear = {"asyncio", "asyncio.events", "email.message", "hashlib", "http.client", "ssl", "subprocess"}
+    dear |= {"jinja2", "werkzeug", "click", "demijohn.app", "encodings.idna", "shutil"}
+    assert dear.isdisjoint(done.stdout.split())

@@ -11,6 +11,9 @@ def main() -> None:
     # `serve`, `health` and `top` go past click and the framework, which the others need.
     match sys.argv[1:]:
         case ["serve", *arguments]:
+            from .sparing import spare_server
+
+            spare_server()
             from .cli_server import serve
 
             sys.exit(serve(arguments, os.environ.get("FLASK_APP")))

@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -46,13 +47,18 @@ class _Parser(argparse.ArgumentParser):
         """Say in one sentence what is wrong; the usage, which names every flag, would bury it."""
         self.exit(2, f"Error: {message}. Try '{self.prog} --help'.\n")
 
+    def format_help(self) -> str:
+        self.formatter_class = argparse.RawDescriptionHelpFormatter  # as wide as the terminal
+        return super().format_help()
+
 
 def _parser(name: str, description: str, epilog: str) -> _Parser:
     return _Parser(
         prog=f"demijohn {name}",
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # argparse makes one for each argument that is added; without a width, each asks the terminal.
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=80),
     )
 
 

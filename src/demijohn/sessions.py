@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,7 +12,6 @@ import itsdangerous
 from werkzeug.datastructures import CallbackDict
 
 from .json.tag import TaggedJSONSerializer
-from .signing import SessionSerializer, default_digest
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -139,10 +139,17 @@ class SessionInterface:
 session_json_serializer = TaggedJSONSerializer()
 
 
+def default_digest(content: bytes = b"") -> Any:
+    """Return the SHA-1 of content. Not hashlib.sha1 itself: a Python built for FIPS has none, and imports this too."""
+    return hashlib.sha1(content)
+
+
 @lru_cache(maxsize=32)
 def _signing_serializer(
     keys: tuple[str | bytes, ...], salt: str, serializer: Any, key_derivation: str, digest_method: Callable[..., Any]
 ) -> itsdangerous.URLSafeTimedSerializer:
+    from .signing import SessionSerializer  # inside, for its cost: 3 ms, which nobody without sessions pays
+
     # Kept, as keys seldom change. bench/session_cookie.py: 3.5 us to make one, 0.5 to find it.
     signer_options = {"key_derivation": key_derivation, "digest_method": digest_method}
     serializer_class = SessionSerializer if digest_method is default_digest else itsdangerous.URLSafeTimedSerializer

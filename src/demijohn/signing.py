@@ -6,7 +6,6 @@ date that is wrong) is left to itsdangerous, which also says what is wrong.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import zlib
 from binascii import b2a_base64
@@ -15,11 +14,6 @@ from typing import Any
 
 import itsdangerous
 from itsdangerous.encoding import base64_encode, bytes_to_int, int_to_bytes, want_bytes
-
-
-def default_digest(content: bytes = b"") -> Any:
-    """Return the SHA-1 of content. Not hashlib.sha1 itself: a Python built for FIPS has none, and imports this too."""
-    return hashlib.sha1(content)
 
 
 def _is_longer_compressed(content: bytes) -> bool:

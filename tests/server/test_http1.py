@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterable
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.strategies import splits_of
 
 from demijohn.message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage
-from demijohn.server.http1 import AnswerHeads, Connection, Framing
+from demijohn.server.http1 import AnswerHeads, Connection, Framing, imf_fixdate
 from demijohn.server.settings import Settings
 
 HOST = b"Host: example.org\r\n"
@@ -822,3 +823,8 @@ def test_a_refusal_is_one_plain_sentence() -> None:
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert head.endswith(b"\r\nConnection: close")
     assert content == b"The request must have one Host field.\n"
+
+
+@given(st.integers(0, 253402300799))  # the end of the year 9999
+def test_the_date_of_an_answer_is_written_as_http_wants_it(second: int) -> None:
+    assert imf_fixdate(second) == formatdate(second, usegmt=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import select
 import socket
 import struct
@@ -213,7 +212,7 @@ def _open_private_socket() -> socket.socket | None:
     """
     sock = socket.socket(socket.AF_UNIX)
     with contextlib.suppress(OSError):
-        sock.bind(f"{_PRIVATE}{os.getpid()}-{secrets.token_hex(4)}")
+        sock.bind(f"{_PRIVATE}{os.getpid()}-{os.urandom(4).hex()}")
         sock.listen()
         sock.setblocking(False)
         return sock

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from email.utils import formatdate
+from time import gmtime
 from typing import BinaryIO, Protocol, cast
 
 import httptools
@@ -116,12 +116,23 @@ class AnswerHeads(dict[str, bytes]):
         second = int(now_s)
         if second != self._second:
             self._second = second
-            self.date_line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+            self.date_line = f"Date: {imf_fixdate(second)}\r\n".encode()
             self.clear()
 
     def learn(self, status: str, code: int) -> None:
         if not self._draining and code not in _FRAMED_BY_STATUS:
             self[status] = _status_line(status) + self.server_line + self.date_line
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def imf_fixdate(second: int) -> str:
+    """Return a time, in seconds since the epoch, as HTTP writes it (RFC 9110 §5.6.7), whatever the locale."""
+    at = gmtime(second)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    return f"{day}, {at.tm_mday:02} {month} {at.tm_year:04} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT"
 
 
 def _status_line(status: str) -> bytes:

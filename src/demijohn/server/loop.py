@@ -22,7 +22,6 @@ Who may touch what, without a lock around each request:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import errno
@@ -44,7 +43,7 @@ from ..environ import FileWrapper
 from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
 from .activity import Activity, Task, place_of, stack_of
-from .eventloop import EventLoop
+from .eventloop import EventLoop, was_cancelled
 from .http1 import CONTINUE, AnswerHeads, Connection, plain_answer
 from .leadership import AVERAGE_WEIGHT, BEARABLE_S, SLOW_S, Member, Team
 from .lending import LentSocket, lend
@@ -1229,10 +1228,8 @@ def _advance(
         return waiting.answer
     try:
         return waiting.answer.advance(may_block=may_block, value=value, error=error)
-    except asyncio.CancelledError:
-        return _late_answer() if waiting.is_late else internal_error(waiting.head)
-    except BaseException:
-        return internal_error(waiting.head)
+    except BaseException as error:
+        return _late_answer() if waiting.is_late and was_cancelled(error) else internal_error(waiting.head)
 
 
 def _late_answer() -> ResponseMessage:

@@ -133,9 +133,11 @@ def parse_host_and_port(address: str) -> tuple[str, int]:
 
 
 def _open_tcp(address: str, host: str, port: int, settings: Settings) -> Listener:
-    family, kind, protocol, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-        0
-    ]
+    # Text that is ASCII would pass through the codec for international names, whose tables take 1 MB.
+    found = socket.getaddrinfo(
+        host.encode() if host.isascii() else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, name = found[0]
     sock = socket.socket(family, kind, protocol)
     try:
         # Connections of the server before this one may still be in TIME_WAIT; they must not hold the port.
