@@ -128,7 +128,7 @@ def test_commands_and_flags_on_a_page_exist(page: Path) -> None:
 # Of `serve`, `health` and `top`, beside the settings of the server.
 OTHER_FLAGS = (
     *("--help", "-h", "--timeout", "--dropin", "-c", "--config", "--check-config", "--print-config"),
-    *("--once", "--json", "--interval"),  # of `top`
+    *("--once", "--json", "--stacks", "--interval"),  # of `top`
 )
 
 

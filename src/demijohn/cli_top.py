@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -21,6 +23,7 @@ examples:
   demijohn top 4711
   demijohn top --once
   demijohn top --json | jq '.workers[].doing'
+  demijohn top --stacks
 
 It finds the servers of this machine, or this container, that run as the same user; root sees all.
 """
@@ -52,6 +55,9 @@ def top(arguments: list[str]) -> int:
     parser.add_argument("--once", action="store_true", help="Show it once, as when the output is no terminal.")
     parser.add_argument("--json", action="store_true", help="Print all there is as JSON, once.")
     parser.add_argument(
+        "--stacks", action="store_true", help="Have every worker write the stacks of its threads into the error log."
+    )
+    parser.add_argument(
         "--interval", type=float, default=1.0, metavar="SECONDS", help="How often to look [default: %(default)s]"
     )
     options = parser.parse_args(arguments)
@@ -59,7 +65,9 @@ def top(arguments: list[str]) -> int:
         parser.error("--interval must be more than 0")
     try:
         server = _find(options.pid)
-        if options.json:
+        if options.stacks:
+            _write_stacks(server)
+        elif options.json:
             print(json.dumps(_ask(server), indent=2))
         elif options.once or not sys.stdout.isatty():
             print("\n".join(_lines(_ask(server), None, 1.0, shutil.get_terminal_size((120, 50)).columns)))
@@ -112,6 +120,15 @@ def _ask(server: _Server) -> dict[str, Any]:
     finally:
         connection.close()
     return found
+
+
+def _write_stacks(server: _Server) -> None:
+    """Have workers write down where their threads are. It works even when C code keeps the interpreter."""
+    pids = [worker["pid"] for worker in _ask(server)["workers"] if worker["state"] != "booting"]
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGUSR2)
+    print(f"The stacks of {', '.join(map(str, pids)) or 'no worker'} are in the error log of the server {server.pid}.")
 
 
 # -- showing --------------------------------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
+import resource
+import select
 import signal
 import socket
 import time
@@ -16,6 +19,10 @@ from typing import Any
 import pytest
 
 from demijohn.cli_top import _lines, _table
+from demijohn.server.control import open_control
+from demijohn.server.metrics import Metrics
+from demijohn.server.settings import Settings
+from demijohn.server.slots import SlotTable
 
 
 @pytest.fixture
@@ -137,6 +144,38 @@ def test_an_address_that_cannot_be_had_stops_the_start(serve) -> None:
     assert server.log.startswith("Error: Cannot listen on 192.0.2.1:1: ")
 
 
+def test_without_descriptors_newcomers_wait_and_nobody_is_told_of_them_all_the_time(tmp_path: Path) -> None:
+    control = open_control(Settings(status_bind=(f"unix:{tmp_path}/status",)))
+    control.show(Metrics(1), SlotTable(1), to_users=False)
+    spare: list[int] = []
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/status")
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    spare.append(os.dup(client.fileno()))
+            control.serve()
+            is_told = bool(select.select([control.fileno()], [], [], 0)[0])
+        finally:
+            for fd in spare:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert not is_told
+        client.setblocking(False)
+
+        def answer() -> bytes:
+            control.serve()
+            with contextlib.suppress(BlockingIOError):
+                return client.recv(1000)
+            return b""
+
+        assert until(answer).startswith(b"HTTP/1.1 200 OK")
+    control.close()
+
+
 # -- demijohn top ---------------------------------------------------------------------------------
 
 
@@ -168,6 +207,18 @@ def test_top_shows_what_each_thread_is_doing(serve, gate, in_background, demijoh
     assert str(gate.path) not in shown  # a query may be nobody's business
     gate.open()
     assert [request.result().status, waiting.result().status] == [200, 200]
+
+
+def test_top_has_workers_write_down_their_stacks(serve, gate, in_background, demijohn, tmp_path: Path) -> None:
+    server = serve("limited:app")
+    (worker,) = server.wait_until_ready()
+    request = in_background(server.get, f"/wait?path={gate.path}")
+    gate.wait_for_view()
+    done = demijohn("top", str(server.pid), "--stacks", cwd=tmp_path)
+    assert done.stdout == f"The stacks of {worker} are in the error log of the server {server.pid}.\n"
+    server.wait_for(r'limited\.py", line \d+ in wait_at_gate')
+    gate.open()
+    assert request.result().status == 200
 
 
 def test_top_says_when_there_is_nobody_to_ask(demijohn, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -212,6 +213,27 @@ def test_any_worker_tells_what_all_have_counted_and_death_costs_nothing(serve) -
         assert value_of(samples, "worker_resident_memory_bytes", worker=number) > 1_000_000
         assert value_of(samples, "worker_cpu_seconds_total", worker=number) >= 0
         assert value_of(samples, "worker_start_time_seconds", worker=number) > 1_700_000_000
+
+
+def test_connections_that_wait_to_be_accepted_can_be_seen(serve, free_port: int) -> None:
+    address = f"127.0.0.1:{free_port}"
+    server = serve("plain:application", "--status-bind", address)
+    (worker,) = server.wait_until_ready()
+
+    def waiting() -> float:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
+            samples = samples_of(answer.read().decode())
+        return value_of(samples, "listener_waiting_connections", address="127.0.0.1:0")
+
+    assert waiting() == 0
+    os.kill(worker, signal.SIGSTOP)
+    clients = [server.connect() for _ in range(3)]
+    try:
+        assert waiting() == 3
+    finally:
+        os.kill(worker, signal.SIGCONT)
+        for client in clients:
+            client.close()
 
 
 def test_busy_threads_can_be_seen_and_do_not_delay_the_servers_own_pages(serve, gate, in_background) -> None:

@@ -106,6 +106,19 @@ def test_nothing_is_left_when_the_arbiter_is_killed(serve, folder: Path, process
         process_is_gone(int(pid))
 
 
+def test_a_loader_that_does_not_answer_is_ended_and_another_one_loads(serve, folder: Path, process_is_gone) -> None:
+    server = serve("shop:app", "--preload", cwd=folder)
+    (worker,) = server.wait_until_ready()
+    (loader,) = map(int, re.findall(r"imported by (\d+)", server.log))
+    os.kill(loader, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    server.wait_for(rf"the process with the application \(pid:{loader}\) did not answer")
+    server.wait_for("imported by")
+    assert server.wait_for_worker() != worker
+    assert server.get("/").text == "old"
+    process_is_gone(loader)
+
+
 def test_sigterm_ends_all_processes(serve, folder: Path, process_is_gone) -> None:
     server = serve("shop:app", "--preload", "-w", "2", cwd=folder)
     workers = server.wait_until_ready(workers=2)

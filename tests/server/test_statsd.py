@@ -60,6 +60,15 @@ def test_requests_are_told_to_statsd_as_gunicorn_tells_them(serve, daemon: socke
     assert all(name == "shop.gunicorn.request.duration" and ms >= 0 for name, ms in durations)
 
 
+def test_statsd_is_told_how_many_wait_to_be_accepted_when_that_is_wanted(serve, daemon: socket.socket) -> None:
+    address = f"127.0.0.1:{daemon.getsockname()[1]}"
+    server = serve("plain:application", "-w", "1", "--statsd-host", address, "--enable-backlog-metric")
+    server.wait_until_ready()
+    lines: list[str] = []
+    while "gunicorn.backlog:0|h" not in lines:
+        lines = daemon.recv(65536).decode().split("\n")
+
+
 def test_nobody_waits_for_a_statsd_that_is_not_there(serve, free_port: int) -> None:
     server = serve("plain:application", "--statsd-host", f"127.0.0.1:{free_port}")
     server.wait_until_ready()

@@ -57,6 +57,16 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def unread_bytes(sock: socket.socket) -> int:
+    """Return how much of what was sent the server has not read yet (proc(5), /proc/net/tcp)."""
+    ports = [f":{name[1]:04X}" for name in (sock.getpeername(), sock.getsockname())]
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        _, local, remote, _, queues, *_ = line.split()
+        if [local[8:], remote[8:]] == ports:
+            return int(queues.partition(":")[2], 16)
+    raise AssertionError("the server has closed the connection")
+
+
 def get(sock: socket.socket, target: str = "/", fields: str = "") -> tuple[int, bytes]:
     sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n".encode())
     response = http.client.HTTPResponse(sock)
@@ -311,6 +321,18 @@ def test_a_connection_without_the_header_is_refused_or_served_as_is_set(serve: A
         for piece in (b"P", b"OST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"):
             sock.sendall(piece)
         assert read_all(sock).endswith(b"\r\n\r\nhi")
+
+
+def test_what_begins_like_the_header_of_a_proxy_and_is_no_handshake_is_refused(serve_tls: Any) -> None:
+    server = serve_tls("--proxy-protocol", "auto")
+    with server.connect() as sock:
+        sock.sendall(b"P")
+        # Not together with the letter before: that has to be taken for the begin of a header.
+        while unread_bytes(sock):
+            pass
+        sock.sendall(b"OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        assert read_all(sock).startswith(b"HTTP/1.1 400 ")
+    server.wait_for("The connection must begin with a TLS handshake")
 
 
 def test_nobody_else_may_say_who_connects(serve: Any) -> None:

@@ -91,6 +91,7 @@ class Arbiter:
         self._wanted = self._settings.workers
         self._slots = SlotTable(_CAPACITY)
         self._metrics = Metrics(_CAPACITY)
+        self._metrics.listeners = listeners
         self._watch = Watch(self._settings, self._metrics, time.monotonic())
         self._notifier = Notifier(os.environ)
         self._children: dict[int, Child] = {}  # the oldest first
@@ -411,7 +412,7 @@ class Arbiter:
         for note in service.notes:
             log.warning("%s", note)
         known.update((listener.address, listener) for listener in opened)
-        self._listeners = [known.pop(address) for address in wanted]
+        self._listeners = self._metrics.listeners = [known.pop(address) for address in wanted]
         self._dropped = list(known.values())
         self._logs.close()
         self._logs, self._tls = logs, tls

@@ -8,6 +8,7 @@ they are (unix(7), SO_PEERCRED).
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -31,6 +32,8 @@ _PRIVATE = "\0demijohn/"
 
 _RECEIVE_BYTES = 65536
 _MOST_PEERS = 64
+# Without descriptors, newcomers stay in the backlog for so long.
+_NO_DESCRIPTORS_PAUSE_S = 0.1
 _PEER_S = 5.0  # what a peer has for its request and for reading the answer, each
 
 
@@ -57,6 +60,7 @@ class ControlServer:
         self._listeners: dict[int, tuple[socket.socket, dict[bytes, Page]]] = {}
         self._opened: list[Listener] = []
         self._peers: dict[int, _Peer] = {}
+        self._accept_again_at: float | None = None
         self._epoll = select.epoll()
         self.fileno: Callable[[], int] = self._epoll.fileno
 
@@ -94,6 +98,10 @@ class ControlServer:
     def serve(self) -> None:
         """Do what can be done at once."""
         now = time.monotonic()
+        if self._accept_again_at is not None and now >= self._accept_again_at:
+            self._accept_again_at = None
+            for fd in self._listeners:
+                self._epoll.register(fd, select.EPOLLIN)
         for fd, events in self._epoll.poll(0):
             listener = self._listeners.get(fd)
             if listener is not None:
@@ -110,8 +118,10 @@ class ControlServer:
     def _accept(self, listener: socket.socket, pages: dict[bytes, Page], now: float) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError:
-            return  # gone already, or there are no descriptors: then it stays in the backlog
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._pause_accepting(now)
+            return  # or it is gone already
         if len(self._peers) >= _MOST_PEERS or not _may_ask(sock):
             sock.close()
             return
@@ -119,6 +129,13 @@ class ControlServer:
         http = Connection(self._limits, Origin(), self._heads, tempfile.TemporaryFile)
         self._peers[sock.fileno()] = _Peer(sock, http, pages, now + _PEER_S)
         self._epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def _pause_accepting(self, now: float) -> None:
+        """Leave newcomers where they are for a moment, instead of being told of them again and again."""
+        if self._accept_again_at is None:
+            self._accept_again_at = now + _NO_DESCRIPTORS_PAUSE_S
+            for fd in self._listeners:
+                self._epoll.unregister(fd)
 
     def _receive(self, peer: _Peer, now: float) -> None:
         try:

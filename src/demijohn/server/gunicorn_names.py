@@ -63,7 +63,6 @@ ACCEPTED: dict[str, Accepted] = {
         _accepted("reload_engine", "--reload-engine", "changed files are noticed without choosing how.", "auto"),
         _switch("spew", "--spew", "use a debugger or a profiler to trace an application."),
         _switch("enable_stdio_inheritance", "-R/--enable-stdio-inheritance", "output goes where it goes anyway."),
-        _switch("enable_backlog_metric", "--enable-backlog-metric", "the metrics there are need no switch."),
         _accepted("default_proc_name", "", "the processes keep their name unless there is proc_name."),
         _accepted("ssl_version", "--ssl-version", "the safe versions of TLS are spoken, 1.2 and later."),
         _switch("suppress_ragged_eofs", "--suppress-ragged-eofs", "a TLS connection that breaks off is just over."),

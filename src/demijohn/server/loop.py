@@ -764,6 +764,9 @@ class Engine:
         """Let a connection begin whose preamble is read."""
         client.preamble = None
         self._entrance.believe(client.origin, preamble.told)
+        if self._tls is not None and preamble.unread:  # what begins like this header is no handshake
+            self._refuse(client, ProtocolError(400, "The connection must begin with a TLS handshake."))
+            return
         if self._tls is not None:
             client.sock = self._secure(client.sock, client.origin)
         client.state = _IDLE

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from ..message import RequestHead, ResponseMessage
 from .proxy import request_start
 from .slots import Cell, Slot, SlotTable, State
+from .sockets import Listener
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -98,11 +99,15 @@ class Row:
 
 
 class Metrics:
-    """The rows of all processes. The arbiter's is the first; a worker's goes by the number of its slot."""
+    """The rows of all processes. The arbiter's is the first; a worker's goes by the number of its slot.
+
+    listeners: where connections wait to be accepted.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._cells = memoryview(mmap.mmap(-1, (capacity + 1) * _ROW_CELLS * _CELL_BYTES)).cast("q")
         self.arbiter = self._row(0)
+        self.listeners: list[Listener] = []
 
     def worker(self, slot: Slot) -> Row:
         return self._row(slot.number + 1)
@@ -137,7 +142,7 @@ class Metrics:
 def render(metrics: Metrics, slots: SlotTable) -> bytes:
     """Return all that is known in Prometheus' text format, version 0.0.4."""
     total = metrics.total(slots)
-    lines = [*_request_lines(total), *_worker_lines(list(slots.workers()))]
+    lines = [*_request_lines(total), *_worker_lines(list(slots.workers())), *_listener_lines(metrics.listeners)]
     for name, text, count in (
         (
             "requests_refused",
@@ -211,6 +216,14 @@ def _worker_lines(workers: list[Slot]) -> Iterator[str]:
         yield from _head(f"worker_{name}", kind, text)
         for worker in workers:
             yield f'demijohn_worker_{name}{{worker="{worker.number}"}} {value_of(worker)}'
+
+
+def _listener_lines(listeners: list[Listener]) -> Iterator[str]:
+    known = [(listener.address, waiting) for listener in listeners if (waiting := listener.waiting()) is not None]
+    if known:
+        yield from _head("listener_waiting_connections", "gauge", "Connections that wait to be accepted.")
+        for address, waiting in known:
+            yield f'demijohn_listener_waiting_connections{{address="{address}"}} {waiting}'
 
 
 def _age_s(worker: Slot, now_ns: int) -> float:

@@ -573,6 +573,13 @@ class Settings(HookSettings):
         "Tags of all metrics for statsd, separated by commas, as Datadog's takes them.",
         gunicorn="dogstatsd_tags",
     )
+    enable_backlog_metric: bool = _setting(
+        False,
+        "--enable-backlog-metric",
+        SWITCH,
+        "Tell statsd how many connections wait to be accepted, too, as gunicorn.backlog. Prometheus is told anyway.",
+        gunicorn="enable_backlog_metric",
+    )
     log_level: str = _setting(
         "info",
         "--log-level",

@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from dataclasses import dataclass
 
 from .kinds import SettingError
@@ -26,6 +27,10 @@ _DROP_SYN = array.array(
         for instruction in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
     ),
 )
+
+
+# tcp(7), TCP_INFO: after eight single bytes and four numbers comes tcpi_unacked, which of a listener is how many wait.
+_TCP_INFO_UNACKED = 24
 
 
 @dataclass(slots=True)
@@ -52,6 +57,16 @@ class Listener:
             return f"unix:{name}"
         host = f"[{name[0]}]" if self.socket.family == socket.AF_INET6 else name[0]
         return f"{scheme}://{host}:{name[1]}"
+
+    def waiting(self) -> int | None:
+        """Return how many connections wait to be accepted; None when that cannot be told, as of a Unix socket."""
+        if self.socket.family == socket.AF_UNIX:
+            return None
+        try:
+            known = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED + 4)
+        except OSError:  # this process has closed it
+            return None
+        return int.from_bytes(known[_TCP_INFO_UNACKED:], sys.byteorder)
 
     def turn_newcomers_away(self) -> None:
         """Let no connection come after those that wait to be accepted; for all processes that hold the socket.

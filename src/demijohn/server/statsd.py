@@ -15,6 +15,7 @@ from collections import Counter
 from ..message import RequestHead, ResponseMessage
 from .settings import Settings
 from .slots import Slot, SlotTable
+from .sockets import Listener
 
 # Under the least MTU of IPv6 (RFC 8200 §5), with the headers.
 _DATAGRAM_BYTES = 1200
@@ -23,13 +24,14 @@ _DATAGRAM_BYTES = 1200
 class Statsd(logging.Handler):
     """Counts requests and log entries of one worker. As a handler it is told of the log."""
 
-    def __init__(self, settings: Settings, slot: Slot, slots: SlotTable) -> None:
+    def __init__(self, settings: Settings, slot: Slot, slots: SlotTable, listeners: list[Listener]) -> None:
         super().__init__(logging.WARNING)
         self._address = _address_of(settings.statsd_host or "")
         self._prefix = f"{settings.statsd_prefix.rstrip('.')}." if settings.statsd_prefix else ""
         self._tags = f"|#{settings.dogstatsd_tags}" if settings.dogstatsd_tags else ""
         self._slot = slot
         self._slots = slots
+        self._listeners = listeners if settings.enable_backlog_metric else []
         self._counting = threading.RLock()  # a signal handler that logs comes in the middle of `send`
         self._counts: Counter[str] = Counter()
         self._durations: list[float] = []
@@ -65,6 +67,9 @@ class Statsd(logging.Handler):
         workers = list(self._slots.workers())
         if workers and workers[0].number == self._slot.number:  # one of them speaks for all
             lines.append(self._line("workers", f"{len(workers)}|g"))
+            if self._listeners:
+                waiting = sum(listener.waiting() or 0 for listener in self._listeners)
+                lines.append(self._line("backlog", f"{waiting}|h"))
         datagram = b""
         for line in lines:
             if len(datagram) + len(line) > _DATAGRAM_BYTES:

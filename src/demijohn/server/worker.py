@@ -89,6 +89,7 @@ class Worker:
         # A worker that hangs in C gets SIGABRT, one with a bug in C meets SIGSEGV: both then say where they were. What
         # handled the signal before comes after that.
         faulthandler.enable(self._logs.error.fd, all_threads=True)
+        faulthandler.register(signal.SIGUSR2, self._logs.error.fd, all_threads=True)  # to look at one that goes on
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         self._hooked.alive = False
@@ -137,7 +138,7 @@ class Worker:
         sockets = [listener.socket for listener in self._listeners]
         settings = self._settings
         if settings.statsd_host is not None:
-            self._statsd = Statsd(settings, self._slot, self._slots)
+            self._statsd = Statsd(settings, self._slot, self._slots, self._listeners)
             log.addHandler(self._statsd)
         pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._server.pid, self._statsd)
         engine_class = _engine_class(gateway)

@@ -22,7 +22,7 @@ from .log import log
 _FORK = struct.Struct("=qq")  # the number of a slot, and the age of its worker
 _PID = struct.Struct("=q")
 _READY = b"ready"
-_ANSWER_S = 10.0  # forking takes milliseconds; a process that is stopped does not answer at all
+_ANSWER_S = 5.0  # forking takes milliseconds; a process that is stopped does not answer at all
 _PR_SET_CHILD_SUBREAPER = 36
 
 ForkProcess = Callable[[Callable[[], NoReturn]], int]
@@ -51,12 +51,23 @@ class Zygote:
     def fork(self, slot_number: int, age: int) -> int:
         """Have a worker forked; return its process id. Raises OSError when that cannot be."""
         self.channel.settimeout(_ANSWER_S)
-        self.channel.send(_FORK.pack(slot_number, age))
-        answer = self.channel.recv(_PID.size)
+        try:
+            self.channel.send(_FORK.pack(slot_number, age))
+            answer = self.channel.recv(_PID.size)
+        except TimeoutError:
+            self.kill(signal.SIGKILL)  # a late answer would be taken for that to the next request
+            raise TimeoutError(f"the process with the application (pid:{self.pid}) did not answer") from None
         if len(answer) != _PID.size:
             raise ChildProcessError("the process with the application has ended")
         pid: int = _PID.unpack(answer)[0]
         return pid
+
+    def forget_late(self) -> None:
+        """End workers that were forked after nobody waited for them any more."""
+        self.channel.setblocking(False)
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while len(answer := self.channel.recv(_PID.size)) == _PID.size:
+                os.kill(_PID.unpack(answer)[0], signal.SIGKILL)  # its parent is this process, which has not waited
 
     def kill(self, signum: signal.Signals) -> None:
         os.kill(self.pid, signum)  # as with workers, it is there until waited for
@@ -133,6 +144,7 @@ class Nursery:
         """Forget the process that has ended with this id; False when it is none of these."""
         for zygote in self.zygotes:
             if zygote.pid == pid:
+                zygote.forget_late()
                 zygote.channel.close()
                 if zygote is self._current:
                     self._current = None
@@ -193,7 +205,10 @@ class ZygoteEnd:
         gone, alive = os.pipe()
         pid = os.fork()
         if pid:
-            self._channel.send(_PID.pack(pid))
+            try:
+                self._channel.send(_PID.pack(pid))
+            except OSError:
+                os.kill(pid, signal.SIGKILL)  # nobody would know of it
             os._exit(0)
         os.close(alive)
         os.read(gone, 1)  # returns when the process between has ended
