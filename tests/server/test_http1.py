@@ -342,6 +342,72 @@ def test_content_over_the_buffer_is_spooled(size: int, step: int) -> None:
     assert (second.content, second.spool) == (b"", None)
 
 
+LARGE = 200_000
+
+
+@pytest.mark.parametrize("buffer", [1000, 1_000_000])
+@pytest.mark.parametrize("step", [7_000, 65_536, 70_000, 300_000])
+def test_large_content_is_taken_without_a_look_at_it(buffer: int, step: int) -> None:
+    """What looks like requests in it is content, and what comes behind it is a request."""
+    first, second = get(b"/in") * (LARGE // len(get(b"/in"))), b"\r\n\r\n" * (LARGE // 4)
+    data = b"".join(post(b"Content-Length: %d\r\n" % len(content), content) for content in (first, second)) + get()
+    http = connection(body_buffer_bytes=buffer)
+    for begin in range(0, len(data), step):
+        piece = bytearray(data[begin : begin + step])
+        if http.content_left:
+            http.receive_content(memoryview(piece))
+            piece[:] = bytes(len(piece))  # the room is used again
+        else:
+            http.receive_data(bytes(piece))
+
+    assert [event[-1] for event in outcome(http)] == [first, second, b""]  # type: ignore[index]
+    assert not http.in_message
+    assert not http.content_left
+
+
+def test_large_content_that_is_cut_short_is_none() -> None:
+    http = received([post(b"Content-Length: %d\r\n" % LARGE, b"x"), b"y" * 1000])
+    assert http.content_left == LARGE - 1001
+    assert http.in_message
+    http.receive_eof()
+    assert outcome(http) == [400]
+
+
+def test_after_a_request_that_ends_the_connection_what_is_behind_large_content_is_not_read() -> None:
+    head = post(b"Connection: close\r\nContent-Length: %d\r\n" % LARGE, b"")
+    http = received([head, b"x" * LARGE + get()])
+    assert [event[-1] for event in outcome(http)] == [b"x" * LARGE]  # type: ignore[index]
+    assert not http.persistent
+
+
+def test_a_request_behind_large_content_is_held_to_the_rules() -> None:
+    head = post(b"Content-Length: %d\r\n" % LARGE, b"")
+    http = received([head, b"x" * LARGE + b"GET /none HTTP/1.1\r\n\r\n"])
+    assert outcome(http)[1:] == [400]
+
+
+def test_large_content_behind_a_turned_down_upgrade_is_taken() -> None:
+    fields = b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n" % LARGE
+    http = received([post(fields, b"x"), b"x" * (LARGE - 1) + get()])
+    assert [event[-1] for event in outcome(http)] == [b"x" * LARGE, b""]  # type: ignore[index]
+
+
+def test_a_disk_that_is_full_while_large_content_comes_is_the_servers_fault() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() + len(data) > 100_000:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    http = connection(spool=Full, body_buffer_bytes=1)
+    http.receive_data(post(b"Content-Length: %d\r\n" % LARGE, b"x"))
+    http.receive_data(b"x" * 90_000)
+    assert http.content_left
+    http.receive_data(b"x" * 90_000)
+    assert outcome(http) == [503]
+    assert not http.content_left
+
+
 def test_a_full_disk_is_the_servers_fault_not_the_clients() -> None:
     def full() -> Any:
         raise OSError(28, "No space left on device")

@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,21 @@ def test_a_connection_carries_many_requests_and_large_content(serve_tls: Any, au
             response = http.client.HTTPResponse(sock)
             response.begin()
             assert response.read() == content
+
+
+def test_what_comes_behind_large_content_in_the_same_records_is_answered(serve_tls: Any, authority: Authority) -> None:
+    content = bytes(range(256)) * 8000
+    request = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+    server = serve_tls()
+    with connect(server, client(authority)) as sock:
+        sender = threading.Thread(target=sock.sendall, args=(request * 3,))
+        sender.start()
+        reader = sock.makefile("rb")
+        for _ in range(3):
+            assert reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            fields = http.client.parse_headers(reader)
+            assert reader.read(int(fields["Content-Length"])) == content
+        sender.join()
 
 
 def test_a_file_is_encrypted_too(serve_tls: Any, authority: Authority, tmp_path: Path) -> None:

