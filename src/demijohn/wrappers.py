@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as ResponseBase
 
 from . import json
 from .environ import environ_of
+from .forms import parse_spooled
 from .globals import _cv_app, current_app
 from .helpers import _split_blueprint_path
 from .message import origin_of
@@ -311,9 +312,25 @@ class Request(RequestBase):
             super().close()
 
     def _load_form_data(self) -> None:
-        super()._load_form_data()
+        if not self._load_spooled_form():
+            super()._load_form_data()
         if current_app and current_app.debug and self.mimetype != "multipart/form-data" and not self.files:
             explain_missing_files(self)
+
+    def _load_spooled_form(self) -> bool:
+        """Load a form with files where its content is: in the server's temporary file. False to have it parsed."""
+        spool = None if self._head is None else self._head.spool
+        if spool is None or not self.__dict__.keys().isdisjoint(("form", "stream")):
+            return False
+        if self.mimetype != "multipart/form-data":
+            return False
+        stream = self.stream  # raises RequestEntityTooLarge
+        parsed = parse_spooled(self, spool)
+        if parsed is None:
+            return False
+        form, files = parsed
+        self.__dict__.update(stream=stream, form=form, files=files)
+        return True
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Answer 400 for content that is no JSON; the client is told where only in debug mode."""
