@@ -14,7 +14,7 @@ from operator import is_
 from werkzeug.local import LocalProxy as WerkzeugProxy
 from werkzeug.wrappers import Request as WerkzeugRequest
 
-from demijohn import Flask, Request, Response, request
+from demijohn import Flask, Request, Response, current_app, request
 from demijohn.ctx import AppContext, RequestContext
 from demijohn.environ import environ_of
 from demijohn.fastpath import _is_plain, stages_of
@@ -115,6 +115,7 @@ def main() -> None:
         "push, pop with 3 teardown functions": tear_down,
         "push, pop with them by RequestContext.pop": tear_down_by_pop,
         "Response of text": lambda: hooked_path._response_of_text("Hello, World!"),
+        "Response of content of a media type": lambda: Response._of_mimetype(b"x", "application/json"),
         "Response of text by its constructor": lambda: Response("Hello, World!"),
         "cookies": lambda: Request.of_head(cookie).cookies,
         "cookies, the environ made first": cookies_by_environ,
@@ -124,6 +125,8 @@ def main() -> None:
         "args of one parameter, Werkzeug's way": lambda: WerkzeugRequest.args.__get__(Request(environ), None),
         "request.method": lambda: request.method,
         "request.method, Werkzeug's way": lambda: werkzeug_proxy.method,
+        "request. the application": lambda: _cv_app.app(),
+        "request. the application, by current_app": lambda: current_app.json,
         "environ": lambda: environ_of(head(b"/user/3/bob?q=1")),
     }
     current = RequestContext.of_native(app, hello)

@@ -277,7 +277,7 @@ class Flask(Scaffold):
     @property
     def debug(self) -> bool:
         """Whether errors are shown and code is reloaded; set by `--debug` or `FLASK_DEBUG`, never in production."""
-        return cast(bool, self.config["DEBUG"])
+        return self.config["DEBUG"]  # type: ignore[no-any-return]
 
     @debug.setter
     def debug(self, value: bool) -> None:

@@ -450,6 +450,11 @@ class RequestContext:
         if "environ" in kept:
             self._leave_environ()
 
+    @property
+    def brings_app(self) -> bool:
+        """Whether it was pushed quietly, so that it stands for a context of its application too."""
+        return self._late_app_ctx is not _unset
+
     def late_app_ctx(self) -> AppContext | None:
         """Return the application context of a request pushed quietly, made when first asked for; else None."""
         if self._late_app_ctx is None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def _provider() -> JSONProvider | None:
-    ctx = _cv_app.get(None)
-    return None if ctx is None else ctx.app.json
+    app = _cv_app.app()
+    return None if app is None else app.json
 
 
 def dumps(obj: Any, **kwargs: Any) -> str:
@@ -53,4 +53,5 @@ def jsonify(*args: Any, **kwargs: Any) -> Response:
 
     That is `current_app.json.response`. Raises TypeError for positional and keyword arguments together.
     """
-    return current_app.json.response(*args, **kwargs)  # type: ignore[return-value]
+    app = _cv_app.app() or current_app  # which says what is missing
+    return app.json.response(*args, **kwargs)  # type: ignore[return-value]
