@@ -115,3 +115,15 @@ def test_on_the_loop_calls_are_answered_as_without_one(server: Any, monkeypatch:
 def essence(answer: Any) -> Any:
     """An answer without the name of the thread in it."""
     return json.loads(re.sub(r'"thread": "[^"]*"', '"thread": ""', json.dumps(answer)))
+
+
+def test_each_of_the_calls_that_wait_together_has_a_span_of_its_own(serve: Callable[..., Any]) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="pip install -r requirements-dev.lock")
+    server = serve("traced_rpc:app", "--threads", "2")
+    server.wait_until_ready()
+    _, answers, headers = post(server, [call("meet", f"call {name}", name=name) for name in "abc"])
+    assert [answer["result"] for answer in answers] == ["a", "b", "c"]
+    assert json.loads(server.get("/spans").text) == [["a", "call a"], ["b", "call b"], ["c", "call c"]]
+    assert re.fullmatch(r'batch;desc="3 calls";dur=[\d.]+, meet;desc="3 calls";dur=[\d.]+', headers["Server-Timing"]), (
+        headers
+    )

@@ -10,6 +10,7 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from types import TracebackType
@@ -25,6 +26,8 @@ from .transport import AsyncConnections, Connections, NotSent, Reply
 
 if TYPE_CHECKING:
     import ssl
+
+    from .telemetry import ClientTracing
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -276,7 +279,8 @@ class SyncBatch(Batch):
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         if kind is None and self._requests:
-            self._take(self._client._post(self._requests))
+            with self._client._tracing.span():
+                self._take(self._client._post(self._requests))
 
 
 class AsyncBatch(Batch):
@@ -293,7 +297,8 @@ class AsyncBatch(Batch):
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         if kind is None and self._requests:
-            self._take(await self._client._post(self._requests))
+            with self._client._tracing.span():
+                self._take(await self._client._post(self._requests))
 
 
 # -- retries ------------------------------------------------------------------------------------
@@ -340,6 +345,16 @@ def _retry_after(reply: Reply) -> float | None:
 # -- clients ------------------------------------------------------------------------------------
 
 
+class NoTracing:
+    """What stands for `telemetry.ClientTracing` where nobody asked for it."""
+
+    def span(self, method: str | None = None) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+
 class BaseClient(Named[R]):
     """What both clients take.
 
@@ -351,6 +366,7 @@ class BaseClient(Named[R]):
     retry_lost: whether also what may have been run is sent again: only for methods that may be run twice.
     errors: classes derived from RemoteError, by the code of the errors that they stand for.
     tls: how https is spoken and whose certificates are believed; by default those that this machine believes.
+    tracing: whether each call has a span of OpenTelemetry, of which the server is told.
     transport: brings requests to the server in another way.
     """
 
@@ -367,12 +383,22 @@ class BaseClient(Named[R]):
         retry_pause_s: float = 0.1,
         errors: Mapping[int, type[RemoteError]] | None = None,
         tls: ssl.SSLContext | None = None,
+        tracing: bool = False,
         transport: Any = None,
     ) -> None:
         self._calls = Calls(url, headers, errors)
+        self._tracing: NoTracing | ClientTracing = NoTracing()
+        if tracing:
+            from .telemetry import ClientTracing  # imports OpenTelemetry
+
+            self._tracing = ClientTracing()
         self._timeout_s = timeout_s
         self._retries = Retries(retries, retry_lost, retry_pause_s)
         self._transport = transport or self._connections(url, tls)
+
+    def _headers(self) -> dict[str, str]:
+        told = self._tracing.headers()
+        return self._calls.headers | told if told else self._calls.headers
 
 
 class Client(BaseClient[Any]):
@@ -390,13 +416,15 @@ class Client(BaseClient[Any]):
 
         Raises RemoteError for an error that the server answered, TransportError when there is no answer.
         """
-        request = self._calls.request(method, params)
-        reply = self._post(request, timeout_s)
-        return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
+        with self._tracing.span(method):
+            request = self._calls.request(method, params)
+            reply = self._post(request, timeout_s)
+            return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
 
     def notify(self, method: str, params: Params | None = None) -> None:
         """Call a method without an answer: the server tells neither result nor error of the method."""
-        self._calls.accepted(self._post(self._calls.notification(method, params)))
+        with self._tracing.span(method):
+            self._calls.accepted(self._post(self._calls.notification(method, params)))
 
     def batch(self) -> SyncBatch:
         """Return a batch, for a `with` block whose end sends it."""
@@ -418,7 +446,7 @@ class Client(BaseClient[Any]):
 
     def _attempt(self, encoded: bytes, timeout_s: float | None) -> Reply | OSError:
         try:
-            reply: Reply = self._transport.send(encoded, self._calls.headers, timeout_s or self._timeout_s)
+            reply: Reply = self._transport.send(encoded, self._headers(), timeout_s or self._timeout_s)
         except OSError as error:
             return error
         return reply
@@ -442,13 +470,15 @@ class AsyncClient(BaseClient[Awaitable[Any]]):
         self, method: str, params: Params | None = None, *, timeout_s: float | None = None, returns: Hint = Any
     ) -> Any:
         """Return the result of a call; see `Client.call`."""
-        request = self._calls.request(method, params)
-        reply = await self._post(request, timeout_s)
-        return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
+        with self._tracing.span(method):
+            request = self._calls.request(method, params)
+            reply = await self._post(request, timeout_s)
+            return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
 
     async def notify(self, method: str, params: Params | None = None) -> None:
         """Call a method without an answer; see `Client.notify`."""
-        self._calls.accepted(await self._post(self._calls.notification(method, params)))
+        with self._tracing.span(method):
+            self._calls.accepted(await self._post(self._calls.notification(method, params)))
 
     def batch(self) -> AsyncBatch:
         """Return a batch, for an `async with` block whose end sends it."""
@@ -470,7 +500,7 @@ class AsyncClient(BaseClient[Awaitable[Any]]):
 
     async def _attempt(self, encoded: bytes, timeout_s: float | None) -> Reply | OSError:
         try:
-            reply: Reply = await self._transport.send(encoded, self._calls.headers, timeout_s or self._timeout_s)
+            reply: Reply = await self._transport.send(encoded, self._headers(), timeout_s or self._timeout_s)
         except OSError as error:
             return error
         return reply

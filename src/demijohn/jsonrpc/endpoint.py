@@ -329,8 +329,6 @@ class JSONRPC(JSONRPCDecoratorMixin):
         site.set_base_url(base_url)
         site.serve_in(app)
         app.extensions.setdefault("demijohn.jsonrpc", []).append(site)
-        site.batch_limit = app.config.get("JSONRPC_BATCH_LIMIT", site.batch_limit)
-        site.batch_concurrency = max(1, app.config.get("JSONRPC_BATCH_CONCURRENCY", site.batch_concurrency))
         view_class = registrar.get_jsonrpc_site_api()
         if view_class is JSONRPCView:
             # bench/jsonrpc_calls.py: 4.7 us less a call than an instance for each request, found by its method.

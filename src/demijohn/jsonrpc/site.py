@@ -20,7 +20,7 @@ from ..globals import _cv_app, _cv_request, current_app, request
 from ..json.provider import DefaultJSONProvider
 from ..signals import got_request_exception
 from ..typing import HeadersValue
-from . import describe, encoding, openrpc, protocol
+from . import describe, encoding, openrpc, protocol, timing
 from .protocol import (
     ABSENT,
     Call,
@@ -37,6 +37,7 @@ from .together import Steps, together
 
 if TYPE_CHECKING:
     from ..app import Flask
+    from .telemetry import ServerTracing
 
 ErrorHandler = Callable[[Any], Any]
 Middleware = Callable[[Call], Iterator[None]]
@@ -95,10 +96,23 @@ class JSONRPCSite:
         return openrpc.document(self.methods, openrpc.title_of(_current_application()), self.version, url)
 
     def serve_in(self, app: Flask) -> None:
-        """Note that an application answers the calls."""
+        """Note that an application answers the calls, and take what its config says of them."""
         self._apps.append(weakref.ref(app))
+        self.batch_limit = app.config.get("JSONRPC_BATCH_LIMIT", self.batch_limit)
+        self.batch_concurrency = max(1, app.config.get("JSONRPC_BATCH_CONCURRENCY", self.batch_concurrency))
+        if app.config.get("JSONRPC_SERVER_TIMING"):
+            self._watch(timing.ServerTiming)
+        if app.config.get("JSONRPC_OPENTELEMETRY"):
+            from .telemetry import ServerTracing  # imports OpenTelemetry
+
+            self._watch(ServerTracing)
         if self._starts_jobs:
             self.starts_jobs()
+
+    def _watch(self, kind: type[timing.ServerTiming | ServerTracing]) -> None:
+        """Put a middleware of ours around all others, once."""
+        if not any(isinstance(middleware, kind) for middleware in self.middlewares):
+            self.middlewares.insert(0, kind(self.methods))
 
     def starts_jobs(self) -> None:
         """Have the applications answer for jobs, as a method starts them."""
@@ -183,7 +197,8 @@ class JSONRPCSite:
         if method is None and call.method == openrpc.DISCOVER_METHOD_NAME:
             method = Method(call.method, self.discover, validate=False)
         if method is None:
-            raise MethodNotFoundError(data={"message": f"Method not found: {call.method}"})
+            with self._around(call):
+                raise MethodNotFoundError(data={"message": f"Method not found: {call.method}"})
         if call.id is ABSENT and not method.notification:
             raise NotificationRefused(call.method)
         if self.middlewares or method.auth is not None:
@@ -197,12 +212,12 @@ class JSONRPCSite:
         return self._answer(call, method, function(*arguments, **named))
 
     @contextmanager
-    def _around(self, call: Call, method: Method) -> Iterator[None]:
+    def _around(self, call: Call, method: Method | None = None) -> Iterator[None]:
         """What runs before and after a call: the middlewares, the first outermost, and in them the method's `auth`."""
         with ExitStack() as stack:
             for middleware in self.middlewares:
                 stack.enter_context(contextmanager(middleware)(call))
-            if method.auth is not None and not current_app.ensure_sync(method.auth)(call):
+            if method is not None and method.auth is not None and not current_app.ensure_sync(method.auth)(call):
                 raise Forbidden
             yield
 
@@ -301,7 +316,7 @@ class JSONRPCSite:
         elif handler := self._error_handler(error):
             answer, headers = self._handled(handler, error)
         elif isinstance(error, HTTPException):
-            answer = _of_http(error)
+            answer, headers = _of_http(error), _fields_of(error)
         else:
             answer = self.unexpected(call, error)
         if call.id is ABSENT and not isinstance(error, NotificationRefused):
@@ -434,6 +449,12 @@ def _of_http(error: HTTPException) -> JSONRPCError:
     answer = ServerError(data={"status": status, "message": error.description}, original_exception=error)
     answer.message, answer.status_code = error.name, status
     return answer
+
+
+def _fields_of(error: HTTPException) -> HeadersValue:
+    """Return the header fields that come with an HTTP error, such as Retry-After, without those of its content."""
+    fields = error.get_headers() if error.response is None else list(error.response.headers)
+    return [(name, value) for name, value in fields if not name.lower().startswith("content-")]
 
 
 def _encode(response: Any) -> bytes:
