@@ -14,6 +14,7 @@ sparing message typing environ codings signals globals config logging
 json.provider json json.tag
 helpers forms wrappers precompressed signing sessions
 shared.stores shared.sessions shared.cache shared.ratelimit shared
+reporting
 heavy.errors heavy.pool heavy.engines heavy.functions heavy.jobs heavy
 routing views templating ctx commands scaffold blueprints staticfiles fastpath app debughelpers testing
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from demijohn.heavy import DeadlineExceeded, EngineUnavailable
-from demijohn.heavy.engines import Dask, Threads
+from demijohn.heavy import CallCancelled, DeadlineExceeded, EngineUnavailable, report
+from demijohn.heavy.engines import Dask, Engine, Threads, make_engine
+from demijohn.reporting import Follower, current
 
 PATIENCE_S = 30
 
@@ -71,3 +72,62 @@ def test_calls_do_not_queue_for_a_scheduler_that_is_not_there(free_port: int) ->
         with pytest.raises(EngineUnavailable, match=rf"127\.0\.0\.1:{free_port} cannot be reached"):
             call.result()
     assert time.monotonic() - begun < 15
+
+
+class Listener(Follower):
+    """Writes down what is reported, and cancels when it is told so."""
+
+    def __init__(self, cancels_at: float | None = None) -> None:
+        super().__init__()
+        self.heard: list[tuple[float, float | None, str]] = []
+        self._cancels_at = cancels_at
+        self._cancelled = False
+
+    def hear(self, done: float, total: float | None, message: str) -> None:
+        self.heard.append((done, total, message))
+        self._cancelled = self._cancelled or done == self._cancels_at
+
+    def is_cancelled(self) -> bool:
+        return self._cancelled
+
+
+def count(n: int) -> int:
+    report(0, n, "counting")
+    report(n)
+    return n
+
+
+def count_for_ever() -> None:
+    while True:
+        report(1)
+
+
+@pytest.fixture(params=["threads:1", "processes:1", "inline"])
+def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    engine = make_engine(request.param)
+    yield engine
+    engine.shutdown()
+
+
+def test_who_follows_a_call_hears_what_it_reports_wherever_it_runs(any_engine: Engine) -> None:
+    listener = Listener()
+    token = current.set(listener)
+    try:
+        assert any_engine.submit(count, (3,), {}, follower=listener).result(PATIENCE_S) == 3
+    finally:
+        current.reset(token)
+    assert listener.heard == [(0, 3, "counting"), (3, 3, "counting")]
+    assert any_engine.submit(count, (3,), {}).result(PATIENCE_S) == 3
+    assert len(listener.heard) == 2
+
+
+def test_a_call_in_another_process_learns_that_it_is_cancelled_and_the_next_one_is_not() -> None:
+    engine = make_engine("processes:1")
+    listener = Listener(cancels_at=1)
+    try:
+        cancelled = engine.submit(count_for_ever, (), {}, follower=listener, is_cancelled=listener.is_cancelled)
+        with pytest.raises(CallCancelled):
+            cancelled.result(PATIENCE_S)
+        assert engine.submit(count, (3,), {}, follower=Listener()).result(PATIENCE_S) == 3
+    finally:
+        engine.shutdown()

@@ -16,10 +16,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from ..reporting import Follower, followed
 from .errors import DeadlineExceeded, EngineUnavailable, ProcessDied, QueueFull
 from .pool import Call, ProcessPool, dumps_call, name_of, run_payload
 
@@ -39,6 +41,7 @@ class Asked:
     deadline_s: float | None
     is_cancelled: Callable[[], bool] | None
     outlives: bool
+    follower: Follower | None
 
     @property
     def name(self) -> str:
@@ -65,15 +68,17 @@ class Engine(ABC):
         deadline_s: float | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         outlives: bool = False,
+        follower: Follower | None = None,
     ) -> Future[Any]:
         """Start a call.
 
         deadline_s: how long it may take from now, in seconds; after that `result` raises DeadlineExceeded.
         is_cancelled: asked now and then, where a running call can be ended.
         outlives: whether it is to go on when this process ends, where that is possible.
+        follower: who is told what the function reports; a Dask cluster does not tell.
         Raises QueueFull, EngineUnavailable, and TypeError for what cannot be sent.
         """
-        return self.start(Asked(function, args, kwargs, deadline_s, is_cancelled, outlives))
+        return self.start(Asked(function, args, kwargs, deadline_s, is_cancelled, outlives, follower))
 
     @abstractmethod
     def start(self, asked: Asked) -> Future[Any]:
@@ -94,7 +99,7 @@ class Processes(Engine):
 
     def start(self, asked: Asked) -> Future[Any]:
         deadline = None if asked.deadline_s is None else time.monotonic() + asked.deadline_s
-        call = Call(asked.name, asked.dumps(), deadline, asked.is_cancelled)
+        call = Call(asked.name, asked.dumps(), deadline, asked.is_cancelled, asked.follower)
         return self.pool.submit_call(call)
 
     def shutdown(self) -> None:
@@ -120,7 +125,9 @@ class Threads(Engine):
             if self._pending >= self._limit:
                 raise QueueFull(f"{asked.name} was not run: {self._limit} calls run or wait already.")
             self._pending += 1
-        future = self._executor.submit(asked.function, *asked.args, **asked.kwargs)
+        # A thread of the executor has a context of its own.
+        function = asked.function if asked.follower is None else partial(followed, asked.follower, asked.function)
+        future = self._executor.submit(function, *asked.args, **asked.kwargs)
         future.add_done_callback(self._left)
         # One that waits still is not begun any more.
         return _with_deadline(future, asked, give_up=future.cancel)

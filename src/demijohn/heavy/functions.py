@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from ..reporting import current
 from .engines import engine
 from .errors import HeavyError
 
@@ -67,7 +68,11 @@ def _make(function: Callable[P, R], deadline_s: float | None, executor: str | No
             raise
 
     def submit(*args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return engine(executor).submit(Run(call), args, kwargs, deadline_s=deadline_s)
+        follower = current.get()
+        is_cancelled = None if follower is None else follower.is_cancelled
+        return engine(executor).submit(
+            Run(call), args, kwargs, deadline_s=deadline_s, is_cancelled=is_cancelled, follower=follower
+        )
 
     made: Any = call
     made.function, made.deadline_s, made.executor, made.submit = function, deadline_s, executor, submit

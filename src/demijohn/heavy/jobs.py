@@ -11,11 +11,10 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,6 +22,9 @@ from werkzeug.exceptions import BadRequest, NotFound
 
 from ..globals import current_app, request
 from ..helpers import url_for
+from ..reporting import Follower, followed
+from ..reporting import progress as progress
+from ..reporting import report as report
 from ..shared.stores import Store, StoreUnavailable, open_store, store_url
 from ..wrappers import Response
 from .engines import engine
@@ -34,15 +36,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("demijohn.server.jobs")
 
-T = TypeVar("T")
-
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDED = frozenset({DONE, FAILED, CANCELLED})
 
 # How long the record of a job is kept after it was last written: to be asked for its result.
 _KEEP_S = 86400.0
-# How often progress is written at most, and how often it is looked for by those who watch.
-_REPORT_S = 0.1
+# How often those who watch look for progress.
 _WATCH_S = 0.2
 # How long a job tries to write that it begins or has ended, while its store cannot be reached, and how often.
 _PATIENCE_S = 60.0
@@ -122,55 +121,29 @@ class JobStore:
 # -- where the job runs ---------------------------------------------------------------------------------------
 
 
-class _Running:
+class _Running(Follower):
     """The job that runs here."""
 
     def __init__(self, store: JobStore, record: Record) -> None:
-        self.store = store
-        self.record = record
-        self._written_at = 0.0
+        super().__init__()
+        self._store = store
+        self._record = record
 
-    def report(self, done: float, total: float | None, message: str | None) -> None:
-        record = self.record
-        self.record = replace(
-            record,
-            done=done,
-            total=record.total if total is None else total,
-            message=record.message if message is None else message,
-        )
-        now = time.monotonic()
-        if now - self._written_at >= _REPORT_S or done == self.record.total:
-            self._written_at = now
-            try:
-                self.store.put(self.record)
-            except StoreUnavailable as error:  # the work is worth more than the report
-                log.warning("How far job %s is could not be written: %s", record.id, error)
-            if _is_cancelled(self.store, record.id):
-                raise CallCancelled(f"The job {record.id} was cancelled.")
+    @property
+    def record(self) -> Record:
+        """The record as it is by now."""
+        return replace(self._record, done=self.done, total=self.total, message=self.message)
 
+    def hear(self, done: float, total: float | None, message: str) -> None:
+        try:
+            self._store.put(self.record)
+        except StoreUnavailable as error:  # the work is worth more than the report
+            log.warning("How far job %s is could not be written: %s", self._record.id, error)
+        if self.is_cancelled():
+            raise CallCancelled(f"The job {self._record.id} was cancelled.")
 
-_current: ContextVar[_Running | None] = ContextVar("demijohn.job", default=None)
-
-
-def report(done: float, total: float | None = None, message: str | None = None) -> None:
-    """Say how far the job is, in the function that does it; elsewhere it does nothing.
-
-    done, total: in steps of any kind. Written ten times a second at most.
-    Raises CallCancelled when the job is to end, so that the function can clean up on its way out.
-    """
-    running = _current.get()
-    if running is not None:
-        running.report(done, total, message)
-
-
-def progress(steps: Iterable[T], total: float | None = None, message: str | None = None) -> Iterator[T]:
-    """Go through `steps` and report each that is done: `for epoch in progress(range(30)): ...`."""
-    if total is None and isinstance(steps, Sized):
-        total = len(steps)
-    report(0, total, message)
-    for number, step in enumerate(steps, 1):
-        yield step
-        report(number, total)
+    def is_cancelled(self) -> bool:
+        return _is_cancelled(self._store, self._record.id)
 
 
 class _Task:
@@ -189,9 +162,8 @@ class _Task:
             raise CallCancelled(f"The job {self._record.id} was cancelled before it began.")
         running = _Running(store, replace(self._record, state=RUNNING))
         store.put_patiently(running.record)
-        token = _current.set(running)
         try:
-            result = self._function(*args, **kwargs)
+            result = followed(running, self._function, *args, **kwargs)
             ended = replace(running.record, state=DONE, result=result)
             try:
                 store.put_patiently(ended)
@@ -207,8 +179,6 @@ class _Task:
         except Exception as error:
             store.put_patiently(replace(running.record, state=FAILED, error=f"{type(error).__name__}: {error}"))
             raise
-        finally:
-            _current.reset(token)
 
 
 # -- where the job is asked for -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
+from ..reporting import Follower, followed
 from .errors import CallCancelled, DeadlineExceeded, ProcessDied, QueueFull
 
 log = logging.getLogger("demijohn.server.heavy")  # so that it goes where the server's log goes
@@ -34,6 +35,8 @@ _LOOK_S = 0.25
 _CLEAN_UP_S = 2.0
 # A call whose process dies is run once more: most often the system was out of memory, or somebody killed it.
 _ATTEMPTS = 2
+# What a report begins with that a process sends before its reply; a pickle begins otherwise.
+_REPORT = b"report:"
 # Beside a server: a request that only has to be answered goes first.
 _NICE = 10
 
@@ -46,12 +49,14 @@ class Call:
     payload: the pickled function and arguments.
     deadline: by `time.monotonic()`; None for a call that may take as long as it likes.
     is_cancelled: asked now and then while the call runs.
+    follower: who is told what the function reports.
     """
 
     name: str
     payload: bytes
     deadline: float | None = None
     is_cancelled: Callable[[], bool] | None = None
+    follower: Follower | None = None
     future: Future[Any] = field(default_factory=Future)
 
     def left_s(self) -> float | None:
@@ -180,16 +185,22 @@ class _Slot:
         connection = self._started()
         cancelled_at = None
         try:
-            connection.send((call.name, call.payload))
-            while not wait([connection], _soonest(call)):
+            connection.send((call.name, call.payload, call.follower is not None))
+            while True:
+                if wait([connection], _soonest(call)):
+                    said = connection.recv_bytes()
+                    if not said.startswith(_REPORT):
+                        return said
+                    _pass_on(said, call)
                 if call.deadline is not None and time.monotonic() >= call.deadline:
                     raise DeadlineExceeded(f"{call.name} was not done at its deadline, so its process was ended.")
                 if cancelled_at is None:
                     if call.is_cancelled is not None and call.is_cancelled():
                         cancelled_at = time.monotonic()
+                        if call.follower is not None:
+                            connection.send(None)  # the function learns of it when it next reports
                 elif time.monotonic() - cancelled_at >= _CLEAN_UP_S:
                     raise CallCancelled(f"{call.name} was cancelled.")
-            return connection.recv_bytes()
         except (EOFError, ConnectionError):
             return None
         except BaseException:
@@ -241,6 +252,13 @@ def _soonest(call: Call) -> float | None:
     return _LOOK_S if left_s is None else min(_LOOK_S, left_s)
 
 
+def _pass_on(said: bytes, call: Call) -> None:
+    """Tell the follower of a call what its function reports."""
+    assert call.follower is not None
+    with contextlib.suppress(CallCancelled):  # `is_cancelled` says so too, and there it is dealt with
+        call.follower.hear(*pickle.loads(said[len(_REPORT) :]))
+
+
 def name_of(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__qualname__', type(function).__qualname__)}()"
 
@@ -284,13 +302,37 @@ def _serve(connection: Connection) -> None:
     threading.Thread(target=_end_with_parent, name="demijohn-parent", daemon=True).start()
     while True:
         try:
-            name, payload = connection.recv()
+            asked = connection.recv()
         except (EOFError, ConnectionError):
             return
+        if asked is None:
+            continue  # that the last call was cancelled, which had ended by then
+        name, payload, is_followed = asked
         try:
-            connection.send_bytes(_reply(name, payload))
+            reply = followed(_Caller(connection), _reply, name, payload) if is_followed else _reply(name, payload)
+            connection.send_bytes(reply)
         except BrokenPipeError:
             return
+
+
+class _Caller(Follower):
+    """Whoever follows a call from the process it came from."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._is_cancelled = False
+
+    def hear(self, done: float, total: float | None, message: str) -> None:
+        self._connection.send_bytes(_REPORT + pickle.dumps((done, total, message)))
+        if self.is_cancelled():
+            raise CallCancelled("The call was cancelled.")
+
+    def is_cancelled(self) -> bool:
+        if not self._is_cancelled and self._connection.poll():
+            self._connection.recv()
+            self._is_cancelled = True
+        return self._is_cancelled
 
 
 def _end_with_parent() -> NoReturn:
