@@ -23,8 +23,8 @@ jsonrpc.orders jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.const
 jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.timing
 jsonrpc.telemetry jsonrpc.transport jsonrpc.client jsonrpc.testing
 jsonrpc.codegen jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
-jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.site jsonrpc.mcp jsonrpc.endpoint
-jsonrpc
+jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.site jsonrpc.origins
+jsonrpc.conversation jsonrpc.mcp jsonrpc.endpoint jsonrpc
 jsonrpc.compat.utils jsonrpc.compat.helpers jsonrpc.compat.encoders jsonrpc.compat.funcutils jsonrpc.compat.typing
 jsonrpc.compat.descriptor jsonrpc.compat.globals jsonrpc.compat.contrib.browse jsonrpc.compat.contrib.openrpc.typing
 jsonrpc.compat.contrib.openrpc.utils jsonrpc.compat.contrib.openrpc.wrappers jsonrpc.compat.contrib.openrpc.methods
@@ -36,7 +36,7 @@ server.systemd server.tls server.repetition
 server.http1 server.websocket server.activity server.metrics server.statsd server.wsgi server.native
 server.hook_objects server.compression server.asgi server.asgi_websocket server.lifespan server.logger_class
 server.loading server.poller server.limits server.leadership server.ownpages server.lending server.eventloop
-server.receiving server.sending server.loop server.asgi_engine
+server.receiving server.sending server.loop server.conversing server.asgi_engine
 server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter
 server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from . import __version__
-from .message import Fields, Origin, RequestHead, origin_of
+from .message import Fields, Offer, Origin, RequestHead, origin_of
 
 SERVER_SOFTWARE = f"demijohn/{__version__}"
 
@@ -133,6 +133,7 @@ def _make(head: RequestHead) -> dict[str, Any]:
         environ["CONTENT_LENGTH"] = str(_content_length(head))
     if head.upgrades and origin.lend_socket is not None:
         environ["werkzeug.socket"] = _LentAtFirstUse(origin.lend_socket)
+        environ["demijohn.websocket"] = Offer()
     return environ
 
 

@@ -169,6 +169,28 @@ class ResponseMessage:
         self.context: Context | None = None
 
 
+class Offer:
+    """What `environ["demijohn.websocket"]` holds of a request that asks for a WebSocket, where the server speaks it.
+
+    conversation: a `typing.Conversation`, which the application leaves here when it answers 101 (Switching Protocols).
+    """
+
+    __slots__ = ("conversation",)
+
+    def __init__(self) -> None:
+        self.conversation: Any = None
+
+
+class Switching(ResponseMessage):
+    """The answer after which a connection is a WebSocket; `conversation` has what is said there."""
+
+    __slots__ = ("conversation",)
+
+    def __init__(self, message: ResponseMessage, conversation: Any) -> None:
+        super().__init__(message.status, message.field_lines, (), close=message.close)
+        self.conversation = conversation
+
+
 Steps = Generator[Coroutine[Any, Any, Any] | None, Any, ResponseMessage]
 """How a request is answered that has to wait: yields each coroutine to wait for, is sent what it returned or thrown
 what it raised, and returns the answer. It yields None before it does what may block."""

@@ -113,3 +113,46 @@ class Gateway(t.Protocol):
 
     def handle(self, head: RequestHead) -> ResponseMessage | Suspended:
         """Answer the matched request; may take as long as the view does. Raises nothing."""
+
+
+class Peer(t.Protocol):
+    """Who is at the other end of a WebSocket. Any thread may call.
+
+    head: the request that was its opening handshake.
+    """
+
+    head: RequestHead
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has yet to read much of what it was sent."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is about to stop: what is in hand is answered, and nothing new is begun."""
+
+    def send(self, text: str) -> None:
+        """Send a message, at the latest when the peer reads; drop it when the peer is gone. Waits for nothing."""
+
+
+class Conversation(t.Protocol):
+    """What an application has to say to a WebSocket: its messages are requests, which any thread answers."""
+
+    def begin(self, peer: Peer) -> None:
+        """Note that the handshake is done."""
+
+    def receive(self, message: str | bytes) -> RequestHead | None:
+        """Return the request that a message of the peer is to be answered as, None for one that is not.
+
+        Called in the order of the messages, in the thread that polls, so it must be quick; must not raise. A `route`
+        that it sets is used instead of what `Gateway.match` would find.
+        """
+
+    def reply(self, head: RequestHead, message: ResponseMessage, content: bytes) -> str | None:
+        """Return what the peer is sent for the answer to one of these requests, None for nothing; must not raise.
+
+        content: all of the message's.
+        """
+
+    def end(self) -> None:
+        """Note that the peer is gone, or has closed. What is in hand goes on, and what it comes to is dropped."""

@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..reporting import progress as progress
+    from ..reporting import report as report
     from .browse import JSONRPCBrowse as JSONRPCBrowse
     from .client import AsyncClient as AsyncClient
     from .client import Client as Client
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .protocol import JSONRPCError as JSONRPCError
     from .protocol import MethodNotFoundError as MethodNotFoundError
     from .protocol import ParseError as ParseError
+    from .protocol import RequestCancelled as RequestCancelled
     from .protocol import ServerError as ServerError
     from .site import JSONRPCSite as JSONRPCSite
     from .testing import rpc_client as rpc_client
@@ -42,9 +45,12 @@ _MODULES = {
     "Orient": "frames",
     "ParseError": "protocol",
     "RemoteError": "client",
+    "RequestCancelled": "protocol",
     "ServerError": "protocol",
     "Tool": "mcp",
     "TransportError": "client",
+    "progress": ".reporting",
+    "report": ".reporting",
     "rpc_client": "testing",
 }
 __all__ = list(_MODULES)

@@ -240,6 +240,7 @@ class JSONRPC(JSONRPCDecoratorMixin):
 
     enable_web_browsable_api: whether `path`/browse shows a page to try the methods; None means in debug mode.
     mcp: the path at which methods that were registered with the option `mcp` are tools of language models.
+    websocket: whether `path` is also that of a WebSocket, where `demijohn serve` runs the application.
     """
 
     browse_class = JSONRPCBrowse
@@ -253,9 +254,11 @@ class JSONRPC(JSONRPCDecoratorMixin):
         jsonrpc_site_api: type[JSONRPCView] = JSONRPCView,
         enable_web_browsable_api: bool | None = None,
         mcp: str | None = None,
+        websocket: bool = False,
     ) -> None:
         self.path = path
         self.mcp_path = mcp
+        self.websocket = websocket
         self.base_url: str | None = None
         self.version = version
         self.jsonrpc_site = jsonrpc_site(version=version)
@@ -322,8 +325,9 @@ class JSONRPC(JSONRPCDecoratorMixin):
             )
         self.jsonrpc_browse.register_jsonrpc_site(jsonrpc_app.get_jsonrpc_site())
 
-    @staticmethod
-    def _add_site(app: Flask, registrar: JSONRPCDecoratorMixin, path: str, base_url: str | None, endpoint: str) -> None:
+    def _add_site(
+        self, app: Flask, registrar: JSONRPCDecoratorMixin, path: str, base_url: str | None, endpoint: str
+    ) -> None:
         site = registrar.get_jsonrpc_site()
         site.set_path(path)
         site.set_base_url(base_url)
@@ -338,6 +342,11 @@ class JSONRPC(JSONRPCDecoratorMixin):
             app.add_url_rule(path, endpoint, post, methods=["POST"])
         else:
             app.add_url_rule(path, view_func=view_class.as_view(endpoint, jsonrpc_site=site), methods=["POST"])
+        if self.websocket:
+            from .conversation import WebSocketView  # for its cost
+
+            websocket = WebSocketView(site, view_class, can_wait=view_class is JSONRPCView)
+            websocket.add_to(app, path, f"{endpoint}:websocket")
 
     @staticmethod
     def _shows_page(app: Flask, wanted: bool | None) -> bool:

@@ -114,6 +114,13 @@ class CallTimedOut(JSONRPCError):
     status_code = 504
 
 
+class RequestCancelled(JSONRPCError):
+    """The caller has cancelled the call, on a WebSocket. The code is the one that LSP gave it, and others use."""
+
+    code = -32800
+    message = "Request cancelled"
+
+
 # -- requests (section 4) -----------------------------------------------------------------------
 
 

@@ -184,7 +184,7 @@ class JSONRPCSite:
         """Answer one member, whatever happens in it."""
         try:
             call = self.read_call(member)
-        except InvalidRequestError as error:
+        except JSONRPCError as error:
             return self.error_answer(protocol.maybe_id(member), error)
         try:
             return self.dispatch(call)
@@ -274,7 +274,7 @@ class JSONRPCSite:
             return self.handle_dispatch_except(member)
         try:
             call = self.read_call(member)
-        except InvalidRequestError as error:
+        except JSONRPCError as error:
             return self.error_answer(protocol.maybe_id(member), error)
         try:
             if call.id is ABSENT and not method.notification:

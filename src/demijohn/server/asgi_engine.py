@@ -230,7 +230,7 @@ class ASGIEngine(Engine):
     def _wait_on(self, channel: Channel) -> None:
         self._wait_for(channel.client, EXCHANGING, channel.events(), channel.deadline())
 
-    def _exchange(self, client: _Client) -> None:
+    def _exchange(self, member: Member, client: _Client) -> None:
         channel: Channel = client.channel
         channel.on_ready()
         if not channel.is_released:

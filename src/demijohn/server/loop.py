@@ -107,7 +107,7 @@ _CONTENT = 2  # the rest of its content
 _SENDING = 3  # the peer to read its answer
 _LINGERING = 4  # the peer to close
 _PREAMBLE = 5  # what a proxy says first
-EXCHANGING = 6  # what an application and the peer have for each other, see `asgi_engine.py`
+EXCHANGING = 6  # what an application and the peer have for each other, see `asgi_engine.py` and `conversing.py`
 
 
 class _Client:
@@ -512,7 +512,7 @@ class Engine:
                 elif client.state == _PREAMBLE:
                     self._read_preamble(client)
                 else:
-                    self._exchange(client)
+                    self._exchange(member, client)
             except Exception:
                 self._failed(member, client)
 
@@ -826,7 +826,7 @@ class Engine:
             return
         self._wait_for(client, _LINGERING, READ, monotonic() + _LINGER_S)
 
-    def _exchange(self, client: _Client) -> None:
+    def _exchange(self, member: Member, client: _Client) -> None:
         """Handle an event of a connection in a state of a subclass's own."""
         raise NotImplementedError
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
 from .activity import Activity, show
+from .conversing import ConversingEngine
 from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, RequestHooks, call, must_call
 from .loading import Leaving, LoadError
 from .log import LogFiles, log
@@ -146,7 +147,7 @@ class Worker:
             gateway = _compressing(gateway)
         if settings.pre_request is not None or settings.post_request is not None:
             hooks = RequestHooks(self._hooked, settings.pre_request, settings.post_request)
-            gateway = HookedGateway(gateway, hooks) if engine_class is Engine else _hooked(gateway, hooks)
+            gateway = HookedGateway(gateway, hooks) if engine_class is ConversingEngine else _hooked(gateway, hooks)
         pages = self._own_pages()
         if pages:
             gateway = OwnPages(gateway, pages)
@@ -239,7 +240,7 @@ class _Pulse:
 
 def _engine_class(gateway: Gateway) -> Callable[..., Engine]:
     if isinstance(gateway, NativeGateway | WSGIGateway):
-        return Engine
+        return ConversingEngine
     # Inside, for its cost: it needs more than the others do.
     from .asgi import ASGIGateway
     from .asgi_engine import ASGIEngine

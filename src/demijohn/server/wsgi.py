@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ..environ import FileWrapper, environ_of
-from ..message import RequestHead, ResponseMessage, response_message
+from ..message import RequestHead, ResponseMessage, Switching, response_message
 from .http1 import plain_answer
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class WSGIGateway:
                 log.debug("The connection that %s asked for has ended", head)
                 return plain_answer(500, "The connection was taken over, and lost.")
             return internal_error(head)
+        if head.upgrades and message.status.startswith("101"):
+            message = _switching(head, message)
         message.context = context
         return message
 
@@ -86,6 +88,14 @@ def _answer(application: WSGIApplication, environ: dict[str, Any]) -> ResponseMe
         call.drop()
         raise
     return call.answer(iterable)
+
+
+def _switching(head: RequestHead, message: ResponseMessage) -> ResponseMessage:
+    """Return the answer with the conversation that the application has left for it, if it has."""
+    offer = environ_of(head).get("demijohn.websocket")
+    if offer is None or offer.conversation is None:
+        return message
+    return Switching(message, offer.conversation)
 
 
 class _Written:
