@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,6 +228,10 @@ def test_connections_that_wait_to_be_accepted_can_be_seen(serve, free_port: int)
 
     assert waiting() == 0
     os.kill(worker, signal.SIGSTOP)
+    while not all(
+        task.read_text().rpartition(")")[2].split()[0] == "T" for task in Path(f"/proc/{worker}/task").glob("*/stat")
+    ):
+        pass
     clients = [server.connect() for _ in range(3)]
     try:
         assert waiting() == 3
