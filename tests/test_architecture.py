@@ -33,7 +33,7 @@ jsonrpc.quirks.typecheck jsonrpc.quirks.site jsonrpc.quirks.endpoint jsonrpc.qui
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
 server.systemd server.tls server.repetition
-server.http1 server.websocket server.activity server.metrics server.statsd server.wsgi server.native
+server.fieldnames server.http1 server.websocket server.activity server.metrics server.statsd server.wsgi server.native
 server.hook_objects server.compression server.asgi server.asgi_websocket server.lifespan server.logger_class
 server.loading server.poller server.limits server.leadership server.ownpages server.lending server.eventloop
 server.receiving server.sending server.loop server.conversing server.asgi_engine

@@ -64,8 +64,8 @@ class _LentAtFirstUse:
 def environ_of(head: RequestHead) -> dict[str, Any]:
     """Return the environ of `head`; the same dictionary every time.
 
-    Fields whose names hold `_` are left out: `X_User` would become what `X-User` becomes. In absolute-form the
-    authority of the target stands in for the Host field (RFC 9112 §3.2.2).
+    Fields whose names hold `_` have been settled by the server. In absolute-form the authority of the target stands in
+    for the Host field (RFC 9112 §3.2.2).
     """
     if head.environ is None:
         head.environ = _make(head)
@@ -118,6 +118,10 @@ def _make(head: RequestHead) -> dict[str, Any]:
         start = origin.environ_start = _Start(origin, head.fields)
     environ = start.environ.copy()
     authority, path, query = split_target(head.target)
+    special = head.special
+    if special is not None and special.script_name:
+        environ["SCRIPT_NAME"] = special.script_name.decode("latin-1")
+        path = path[len(special.script_name) :]
     environ["REQUEST_METHOD"] = head.method
     environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
     environ["QUERY_STRING"] = query.decode("latin-1")
@@ -131,7 +135,7 @@ def _make(head: RequestHead) -> dict[str, Any]:
         # The coding is off and the length is known (RFC 9112 §7.1.3); frameworks that read no more than
         # CONTENT_LENGTH says would otherwise see no content.
         environ["CONTENT_LENGTH"] = str(_content_length(head))
-    if head.upgrades and origin.lend_socket is not None:
+    if special is not None and special.upgrades and origin.lend_socket is not None:
         environ["werkzeug.socket"] = _LentAtFirstUse(origin.lend_socket)
         environ["demijohn.websocket"] = Offer()
     return environ
@@ -167,15 +171,13 @@ def _content_length(head: RequestHead) -> int:
     return length
 
 
-class _Keys(dict[bytes, str | None]):
-    """The environ key of each field name, None for names that have none; kept for the names met first."""
+class _Keys(dict[bytes, str]):
+    """The environ key of each field name; kept for the names met first."""
 
-    def __missing__(self, name: bytes) -> str | None:
-        key = None
-        if b"_" not in name:
-            key = name.decode("latin-1").upper().replace("-", "_")
-            if name not in (b"content-type", b"content-length"):
-                key = "HTTP_" + key
+    def __missing__(self, name: bytes) -> str:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if name not in (b"content-type", b"content-length"):
+            key = "HTTP_" + key
         if len(self) < 1000:  # peers choose the names
             self[name] = key
         return key
@@ -187,8 +189,6 @@ _keys = _Keys()
 def _add_fields(environ: dict[str, Any], fields: list[tuple[bytes, bytes]]) -> None:
     for name, value in fields:
         key = _keys[name]
-        if key is None:
-            continue
         text = value.decode("latin-1")
         if key in environ:
             # RFC 9110 §5.3, and RFC 6265 §5.4 for cookies.

@@ -143,7 +143,7 @@ class FastPath:
         app = self.app
         if (
             app._stage_replaced
-            or head.upgrades
+            or head.special is not None
             or not all(map(is_, stages_of(type(app)), self._stock_stages))
             or app.subdomain_matching
             or app.config["TRUSTED_HOSTS"] is not None

@@ -50,15 +50,15 @@ class BadResponse(ValueError):
 class Origin:
     """Where the requests of one connection come from; one object shared by all of them.
 
-    `client` and `server` are (address, port); for a Unix socket `client` is None and `server` is
-    (path, None). `multithread` and `multiprocess` are PEP 3333's. `run_coroutine` runs a coroutine to its end on the
-    server's event loop while the calling thread waits; None from a server that has no loop. `host` is what a trusted
-    proxy was asked for, instead of the Host field. `told` says what trusted proxies tell of one request; None when
-    the peer is none. `tls` says of a connection with TLS what the environ has of it. `lend_socket` gives
-    the connection of the request being answered to the application, as a socket of its own that blocks: what the
-    application answers then is not sent. None from a server that cannot. `environ_start` is the environ module's own:
-    what it has made for the last request. It is never changed after that, and the rest is not either once there was
-    a request.
+    `client` and `server` are (address, port); for a Unix socket `client` is None and `server` is (path, None).
+    `multithread` and `multiprocess` are PEP 3333's. `run_coroutine` runs a coroutine to its end on the server's
+    event loop while the calling thread waits; None from a server that has no loop. `host` is what a trusted proxy
+    was asked for, instead of the Host field. `script_name` is the path that the application is mounted at. `told`
+    says what trusted proxies tell of one request; None when the peer is none. `tls` says of a connection with TLS
+    what the environ has of it. `lend_socket` gives the connection of the request being answered to the application,
+    as a socket of its own that blocks: what the application answers then is not sent. None from a server that
+    cannot. `environ_start` is the environ module's own: what it has made for the last request. It is never changed
+    after that, and the rest is not either once there was a request.
     """
 
     scheme: str = "http"
@@ -68,6 +68,7 @@ class Origin:
     multiprocess: bool = False
     run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
     host: bytes | None = None
+    script_name: bytes = b""
     told: Callable[[RequestHead], Origin] | None = None
     tls: Callable[[], dict[str, str]] | None = None
     lend_socket: Callable[[], socket] | None = None
@@ -80,6 +81,18 @@ def origin_of(head: RequestHead) -> Origin:
     return origin if origin.told is None else origin.told(head)
 
 
+@dataclass(slots=True)
+class Special:
+    """What few requests have, so that the others are asked for all of it at once.
+
+    upgrades: whether it asks for another protocol, such as WebSocket (RFC 9110 §7.8).
+    script_name: the path that the application is mounted at, which the target begins with: PEP 3333's SCRIPT_NAME.
+    """
+
+    upgrades: bool = False
+    script_name: bytes = b""
+
+
 class RequestHead:
     """The start line and the field lines of one request, and its content once that has arrived.
 
@@ -90,7 +103,7 @@ class RequestHead:
     content: the whole content, or None when it is in `spool`.
     spool: a file open for reading, at its start, that holds content too large for memory; else None.
     origin: the connection it came by.
-    upgrades: whether it asks for another protocol, such as WebSocket (RFC 9110 §7.8).
+    special: what few requests have; None for the others.
     route, arguments: what `Gateway.match` found; the gateway's own.
     environ: the WSGI environ, once `environ.environ_of` was asked for it.
     """
@@ -103,9 +116,9 @@ class RequestHead:
         "method",
         "origin",
         "route",
+        "special",
         "spool",
         "target",
-        "upgrades",
         "version",
     )
 
@@ -117,7 +130,7 @@ class RequestHead:
         self.version = version
         self.fields = fields
         self.origin = origin
-        self.upgrades = False
+        self.special: Special | None = None
         self.content: bytes | None = content
         self.spool: BinaryIO | None = None
         self.route: Any = None

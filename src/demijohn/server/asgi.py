@@ -170,6 +170,7 @@ class ASGIGateway:
             host = host or authority  # RFC 9112 §3.2.2
         if host is not None:
             headers = [(b"host", host), *(line for line in headers if line[0] != b"host")]
+        mounted_at = head.special.script_name if head.special is not None else b""
         text = (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8", "replace")
         scope = {
             "type": kind,
@@ -178,9 +179,10 @@ class ASGIGateway:
             "server": origin.server,
             "client": origin.client,
             "scheme": origin.scheme,
-            "root_path": root_path,
-            "path": root_path + text,
-            "raw_path": root_path.encode() + path if root_path else path,
+            "root_path": mounted_at.decode("latin-1") or root_path,
+            # The path of the target begins with what it is mounted at, but not with the setting.
+            "path": text if mounted_at else root_path + text,
+            "raw_path": root_path.encode() + path if root_path and not mounted_at else path,
             "query_string": query,
             "headers": headers,
         }

@@ -142,7 +142,11 @@ class Compression:
         if code == "304":
             _agree_on_tag(head, message)
             return None
-        if (size is not None and size < MIN_BYTES) or code in _UNTOUCHED_STATUSES or head.upgrades:
+        if (
+            (size is not None and size < MIN_BYTES)
+            or code in _UNTOUCHED_STATUSES
+            or (head.special is not None and head.special.upgrades)
+        ):
             return None
         fields = _fields_of(message.field_lines)
         media_type = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()

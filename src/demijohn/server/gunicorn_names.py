@@ -69,17 +69,6 @@ ACCEPTED: dict[str, Accepted] = {
         _switch("do_handshake_on_connect", "--do-handshake-on-connect", "no thread waits for a TLS handshake."),
         _accepted("worker_tmp_dir", "--worker-tmp-dir", "signs of life are given in shared memory, not by a file."),
         _accepted("tmp_upload_dir", "", "temporary files go where TMPDIR says."),
-        _accepted(
-            "header_map",
-            "--header-map",
-            "fields whose names hold _ never get into the environ of an application.",
-            "drop",
-        ),
-        _accepted(
-            "forwarder_headers",
-            "--forwarder-headers",
-            "no field of a request sets SCRIPT_NAME or PATH_INFO; mount the application where it is.",
-        ),
         _accepted("paste", "--paste/--paster", _NO_PASTE),
         _accepted("raw_paste_global_conf", "--paste-global", _NO_PASTE),
         _accepted("protocol", "--protocol", _NO_UWSGI, "http"),

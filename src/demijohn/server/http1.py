@@ -26,11 +26,13 @@ from ..message import (
     ProtocolError,
     RequestHead,
     ResponseMessage,
+    Special,
 )
+from .fieldnames import Policy, settle
 from .repetition import END_OF_HEAD, PLAIN_LINE, HeadBeforeContent
 
 
-class Limits(Protocol):
+class Limits(Policy, Protocol):
     """How large a request may be; `Settings` has all of it. In bytes, but for the number of field lines."""
 
     @property
@@ -235,6 +237,7 @@ class Connection:
         "_fed",
         "_feed",
         "_fields",
+        "_has_underscores",
         "_head",
         "_heads",
         "_host",
@@ -301,7 +304,7 @@ class Connection:
         self._body: bytes | bytearray = b""
         self._spool: BinaryIO | None = None
         self._body_bytes = self._length = self._fed = self._chunks = self._trailers = 0
-        self._ends = self._upgrading = self._between = self._behind = False
+        self._ends = self._upgrading = self._between = self._behind = self._has_underscores = False
         self._plain_content_bytes: int | None = None  # None for a request that is not to be known again
         self._repeated = _NEVER
         self._repeated_fields: Fields = []
@@ -567,6 +570,8 @@ class Connection:
         self._fields.append(line)
         if name in _OF_MESSAGE:
             self._of_message.append(line)
+        elif b"_" in name:
+            self._has_underscores = True
 
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         # RFC 9110 §6.5.1: trailers may be dropped; merging them into the fields would let them override.
@@ -599,8 +604,29 @@ class Connection:
         if not (self.events or self._behind):
             self._check_line(method.encode(), target)
 
+        script_name = self._origin.script_name
+        if self._has_underscores:
+            script_name = self._settle_names() or script_name
         self._head = head = RequestHead(method, target, version, self._fields, self._origin)
         self._read_fields_of_message(head)
+        if self._upgrading or script_name:
+            self._make_special(head, script_name)
+
+    def _settle_names(self) -> bytes:
+        self._has_underscores = False
+        try:
+            self._fields, script_name = settle(self._fields, self._limits, is_trusted=self._origin.told is not None)
+        except ProtocolError as error:
+            raise self._reject(error.status, error.detail) from None
+        return script_name
+
+    def _make_special(self, head: RequestHead, script_name: bytes) -> None:
+        head.special = Special(self._upgrading, script_name)
+        if script_name:
+            self._plain_content_bytes = None
+            path = split_target(head.target)[1]
+            if not path.startswith(script_name) or path[len(script_name) :][:1] not in (b"", b"/"):
+                raise self._reject(404, "There is nothing at this path: the application is mounted at another one.")
 
     def _check_line(self, method: bytes, target: bytes) -> None:
         """Have a request line, with which a piece begins, as RFC 9112 §3 has it.
@@ -663,7 +689,7 @@ class Connection:
         if codings is not None:
             self._check_codings(version, codings.lower())
         self._ends = closes or (version is _HTTP_10 and not keeps_alive)
-        self._upgrading = head.upgrades = upgrade and self._parser.should_upgrade()
+        self._upgrading = upgrade and self._parser.should_upgrade()
         is_plain = not (self._ends or chunked or expects or self._upgrading)
         self._plain_content_bytes = content_length if is_plain else None
         self._length = 0 if chunked else content_length

@@ -187,6 +187,12 @@ def _parse_network(value: Any) -> str:
         raise ValueError("must be an address, a network such as 10.0.0.0/8, or *") from None
 
 
+def _parse_field_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", value):
+        raise ValueError("must be names of fields, with commas between")
+    return value.upper()
+
+
 def _parse_proxy_protocol(value: Any) -> str:
     modes = {"false": "off", "none": "off", "true": "auto"} | {mode: mode for mode in ("off", "auto", "v1", "v2")}
     try:
@@ -223,6 +229,7 @@ PATH_SECONDS = Kind("PATH=SECONDS", _parse_path_seconds)
 MAPPING = Kind("DICT", _parse_mapping)
 CLASS = Kind("CLASS", _parse_class)
 ASSIGNMENT = Kind("NAME=VALUE", _parse_assignment)
+FIELD_NAME = Kind("NAMES", _parse_field_name, is_list=True)
 NETWORK = Kind("NETWORKS", _parse_network, is_list=True)
 PROXY_PROTOCOL = Kind("MODE", _parse_proxy_protocol, alone="auto")
 CLIENT_CERTIFICATES = Kind("WHETHER", _parse_client_certificates)

@@ -228,6 +228,7 @@ class Engine:
         self._ready: deque[tuple[int, int]] = deque()
         self._lock = threading.Lock()
         self._keep_alive_s = settings.keep_alive_s
+        self._script_name = os.fsencode(os.environ.get("SCRIPT_NAME", ""))  # as gunicorn has it
         self._most_clients = settings.worker_connections or sys.maxsize
         self._poller = poller or new_poller()
         self._woken, self._wake = os.pipe()
@@ -712,6 +713,7 @@ class Engine:
             origin = Origin(client=address[:2], server=name[:2])
         origin.multiprocess = self._settings.workers > 1
         origin.run_coroutine = self._loop.run
+        origin.script_name = self._script_name
         preamble = self._entrance.preamble(origin)
         if self._tls is not None and preamble is None:
             try:

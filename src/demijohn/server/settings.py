@@ -17,6 +17,7 @@ from .kinds import (
     BYTES,
     CLASS,
     CLIENT_CERTIFICATES,
+    FIELD_NAME,
     GROUP,
     LIMIT,
     MAPPING,
@@ -183,6 +184,23 @@ class Settings(HookSettings):
         ASSIGNMENT,
         "Fields, NAME=VALUE, by which those proxies say that the client came by TLS.",
         gunicorn="secure_scheme_headers",
+    )
+
+    header_map: str = _setting(
+        "drop",
+        "--header-map",
+        choice("WHAT", "drop", "refuse", "dangerous"),
+        "What becomes of fields whose names hold _, as X_User, which an environ cannot tell from X-User: drop them, "
+        "refuse the request, or take both for the same, which is dangerous.",
+        gunicorn="header_map",
+    )
+    forwarder_headers: tuple[str, ...] = _setting(
+        ("SCRIPT_NAME", "PATH_INFO"),
+        "--forwarder-headers",
+        FIELD_NAME,
+        "Fields, of those whose names hold _, that the proxies of --forwarded-allow-ips may set all the same, * for "
+        "all. SCRIPT_NAME is the path that the proxy has mounted the application at.",
+        gunicorn="forwarder_headers",
     )
 
     # -- processes and threads

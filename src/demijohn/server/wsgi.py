@@ -69,7 +69,7 @@ class WSGIGateway:
         try:
             message = context.run(_answer, self._application, environ_of(head))
         except BaseException as error:  # SystemExit too: a view's exit code is no verdict on the server
-            if head.upgrades and isinstance(error, ConnectionError):
+            if head.special is not None and head.special.upgrades and isinstance(error, ConnectionError):
                 # How Engine.IO says that it is done with `werkzeug.socket`; nothing of this answer is sent then.
                 log.debug("The connection that %s asked for has ended", head)
                 return plain_answer(500, "The connection was taken over, and lost.")
