@@ -74,7 +74,7 @@ class WSGIGateway:
                 log.debug("The connection that %s asked for has ended", head)
                 return plain_answer(500, "The connection was taken over, and lost.")
             return internal_error(head)
-        if head.upgrades and message.status.startswith("101"):
+        if head.special is not None and head.special.upgrades and message.status.startswith("101"):
             message = _switching(head, message)
         message.context = context
         return message
