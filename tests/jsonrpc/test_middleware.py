@@ -161,3 +161,12 @@ def test_a_call_that_takes_too_long_is_ended(app: Flask, jsonrpc: JSONRPC) -> No
 def test_only_what_can_be_ended_has_a_timeout(jsonrpc: JSONRPC) -> None:
     with pytest.raises(ValueError, match="only an `async def` method can be ended"):
         jsonrpc.register(lambda: 1, "plain", timeout_s=1)
+
+
+@pytest.mark.parametrize("option", ["heavy", "job", "timeout_s", "mcp"])
+def test_with_quirks_an_option_that_is_not_there_is_refused(app: Flask, option: str) -> None:
+    async def wait() -> int:
+        return 1
+
+    with pytest.raises(ValueError, match=f"asks for {option}, which Flask-JSONRPC with its quirks has not"):
+        quirks.JSONRPC(app, "/api").register(wait, "wait", **{option: 1})

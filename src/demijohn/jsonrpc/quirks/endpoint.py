@@ -64,6 +64,11 @@ class JSONRPCDecoratorMixin(endpoint.JSONRPCDecoratorMixin):
         self, view_func: Callable[..., Any], name: str | None = None, annotation: Any = None, **options: Any
     ) -> Callable[..., Any]:
         endpoint.check_function(view_func)
+        if asked := [option for option in _NOT_HERE if options.get(option)]:
+            raise ValueError(
+                f"{view_func.__qualname__!r} asks for {', '.join(asked)}, which Flask-JSONRPC with its quirks has not:"
+                " call demijohn.dropin.install() without quirks=True, or register it with demijohn.jsonrpc.JSONRPC."
+            )
         options = _options(options)
         hints = t.get_type_hints(view_func, include_extras=True)
         if not options["validate"]:
@@ -85,6 +90,8 @@ class JSONRPCDecoratorMixin(endpoint.JSONRPCDecoratorMixin):
 
 
 _options = endpoint.method_options
+# Options of ours that need a method that is called as we call it. Left out of account, they would be missed too late.
+_NOT_HERE = ("heavy", "job", "timeout_s", "mcp")
 
 
 def _has_hints(function: Callable[..., Any]) -> bool:
