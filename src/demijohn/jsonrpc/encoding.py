@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from datetime import time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
@@ -32,16 +33,28 @@ class Unserializable(TypeError):
     """A value that cannot be said in JSON; the text names it."""
 
 
+class BrokenIterator(Exception):
+    """An iterator raised an exception of its own, the cause of this one."""
+
+
 def encode(value: Any) -> bytes:
     """Return `value` as JSON in UTF-8, ended by a newline.
 
-    Raises Unserializable.
+    Raises Unserializable, BrokenIterator, and what attributes of a value raise.
     """
     try:
-        return orjson.dumps(value, _simpler_again, _OPTIONS)
+        return encode_simple(value)
     except orjson.JSONEncodeError:
         # Integers over 64 bits, keys that are no strings, lone surrogates, nesting over 254, iterators.
         return _encode_slowly(value)
+
+
+def encode_simple(value: Any) -> bytes:
+    """Do what `encode` does for values without rarities, and without an iterator, which could be gone through once.
+
+    Raises orjson.JSONEncodeError for others.
+    """
+    return orjson.dumps(value, _simpler_again, _OPTIONS)
 
 
 def _encode_slowly(value: Any) -> bytes:
@@ -54,7 +67,7 @@ def _encode_slowly(value: Any) -> bytes:
 
 
 def _simpler_again(value: Any) -> Any:
-    """Return what `_simpler` does, but refuse an iterator: if this attempt fails, the next would find it exhausted."""
+    """Return what `_simpler` does, but refuse an iterator."""
     if (members := _members_of(value)) is not None:
         return members
     if isinstance(value, Iterator):
@@ -77,10 +90,17 @@ def _simpler(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Iterable):
-        return list(value)
+        return _items_of(value)
     if hasattr(value, "__dict__") and not callable(value) and not isinstance(value, ModuleType | BaseException):
         return {name: item for name, item in vars(value).items() if not name.startswith("_")}
     raise TypeError(f"{type(value).__qualname__} has no form in JSON")
+
+
+def _items_of(iterable: Iterable[Any]) -> list[Any]:
+    try:
+        return list(iterable)
+    except Exception as error:  # a generator is code of the method's
+        raise BrokenIterator(f"{type(error).__name__}: {error}") from error
 
 
 def _members_of(value: Any) -> dict[str, Any] | None:
@@ -114,6 +134,7 @@ _SIMPLER: list[tuple[Any, Callable[[Any], Any]]] = [
     (Decimal, str),
     (os.PathLike, os.fspath),
     (Enum, lambda value: value.value),
+    (time, time.isoformat),  # with an offset; one without is known to orjson
     (msgspec.Struct, lambda value: msgspec.to_builtins(value, enc_hook=_simpler_again)),  # which reads bytes as base64
 ]
 _SIMPLER_BY_ATTRIBUTE: list[tuple[str, Callable[[Any], Any]]] = [

@@ -105,8 +105,8 @@ class Method:
             return self._shape(result) if self._shape else result
         # What counts is what goes out: a NumPy integer is no int, but it is written as one.
         try:
-            if self._fits(msgspec.json.decode(encode(result))):
-                return result
+            if self._fits(written := msgspec.json.decode(encode(result))):
+                return written  # not the result: there may have been an iterator in it
         except Unserializable:
             pass
         raise WrongResult(

@@ -371,11 +371,16 @@ class JSONRPCSite:
         """Return Response objects as JSON, and whether all could be: a result that cannot be fails alone."""
         try:
             return _encode(response), True
-        except encoding.Unserializable as error:
+        except Exception as error:  # whatever an object of the user's does when it is looked at
             if isinstance(response, list):
-                parts = [self.content_of(member)[0].strip() for member in response]
-                return b"[" + b",".join(parts) + b"]\n", False
-            current_app.logger.error("JSON-RPC: the result of the call %r is not JSON: %s", response["id"], error)
+                parts, complete = zip(*map(self.content_of, response), strict=True)
+                return b"[" + b",".join(part.strip() for part in parts) + b"]\n", all(complete)
+            current_app.logger.error(
+                "JSON-RPC: the result of the call %r is not JSON: %s",
+                response["id"],
+                error,
+                exc_info=None if isinstance(error, encoding.Unserializable) else error,
+            )
             message = str(error) if current_app.debug else "The result cannot be written as JSON"
             failed, _, _ = self.error_answer(
                 response["id"], InternalError(data={"message": message}, status_code=INTERNAL_ERROR_STATUS)
@@ -461,7 +466,8 @@ def _encode(response: Any) -> bytes:
     provider = _cv_app.get().app.json
     # A provider of the user's own knows types that we do not, or writes the others differently.
     if type(provider) is DefaultJSONProvider and provider.default is DefaultJSONProvider.default:
-        return encoding.encode(response)
+        # A batch in one go or not at all: each of its results may hold an iterator.
+        return encoding.encode_simple(response) if isinstance(response, list) else encoding.encode(response)
     try:
         return provider.dumps(response).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
