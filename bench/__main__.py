@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
+from bench.boot import boots
 from bench.imports import import_costs
 from bench.measure import campaign
 from bench.scenarios import SCENARIOS
@@ -21,6 +22,7 @@ from bench.servers import SERVERS, Place, ServerError, version_line
 from bench.targets import verdicts
 
 BENCH = Path(__file__).parent
+BOOT = "boot"
 IMPORTS = "imports"
 TOOLS = {"nginx": "nginx", "wrk": "wrk", "taskset": "util-linux"}
 
@@ -37,17 +39,18 @@ def main(arguments: list[str]) -> int:
         place = Place(server_core, peers_python(options.peers_venv), Path(directory))
         versions = {server.name: version_line(server, place) for server in servers}
         say(f"servers on core {server_core}, wrk on core {load_core}; " + "; ".join(versions.values()))
+        booted = boots(servers, place, max(options.repeat, 5), say) if BOOT in options.only else []
         cells = campaign(scenarios, servers, place, load_core, options.seconds, options.repeat, say)
     imports = import_costs(place.peers_python, max(options.repeat, 5)) if IMPORTS in options.only else []
     command = shlex.join(["python", "-m", "bench", *arguments])
-    result = report.Campaign(command, versions, options.seconds, options.repeat, scenarios, cells, imports)
+    result = report.Campaign(command, versions, options.seconds, options.repeat, scenarios, cells, imports, booted)
     print(report.table(result))
     publish(result, options)
     return status_of(result, options.check)
 
 
 def parsed(arguments: list[str]) -> Any:
-    names = [*(scenario.name for scenario in SCENARIOS), IMPORTS]
+    names = [*(scenario.name for scenario in SCENARIOS), BOOT, IMPORTS]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of 1 s each: to see that all runs")
     parser.add_argument("--only", type=one_of(names), default=names, metavar="A,B", help="of " + ", ".join(names))
@@ -120,9 +123,10 @@ def publish(result: report.Campaign, options: Any) -> None:
 
 
 def status_of(result: report.Campaign, check: bool) -> int:
-    found = verdicts(result.cells) if check else []
+    found = verdicts(result.cells, result.boots) if check else []
     print(*report.check_lines(found), sep="\n", end="\n" if found else "")
     failed = any(cell.failure for cell in result.cells.values()) or any(cost.cpu_ms is None for cost in result.imports)
+    failed = failed or any(entry.failure for entry in result.boots)
     return 1 if failed or not all(verdict.met for verdict in found) else 0
 
 

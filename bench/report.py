@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.boot import Boots
 from bench.imports import ImportCost
 from bench.measure import Cell, Cells
 from bench.scenarios import Scenario
@@ -36,6 +37,7 @@ class Campaign:
     scenarios: Sequence[Scenario]
     cells: Cells
     imports: list[ImportCost]
+    boots: list[Boots] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     machine: str = field(default_factory=lambda: machine())
     commit: str = field(default_factory=lambda: commit())
@@ -103,6 +105,7 @@ def table(campaign: Campaign) -> str:
     ]
     text += [disturbance(campaign.cells)]
     text += [f"{found.program!r}: {import_text(found)}" for found in campaign.imports]
+    text += [" ".join([entry.server, "from start to first answer:", *boot_figures(entry)]) for entry in campaign.boots]
     text += [
         f"FAILED {scenario}, {server}: {cell.failure.splitlines()[0]}"
         for (scenario, server), cell in campaign.cells.items()
@@ -123,6 +126,13 @@ def disturbance(cells: Cells) -> str:
 
 def import_text(found: ImportCost) -> str:
     return "failed" if found.cpu_ms is None else f"{found.cpu_ms:.0f} ms of CPU"
+
+
+def boot_figures(entry: Boots) -> list[str]:
+    if entry.failure or not entry.samples:
+        return ["failed", "", ""]
+    median = entry.median()
+    return [f"{median.wall_ms:.0f} ms", f"{median.cpu_ms:.0f} ms", f"{median.idle_mb:.1f} MB"]
 
 
 def check_lines(found: Sequence[Verdict]) -> list[str]:
@@ -149,7 +159,10 @@ def markdown(campaign: Campaign) -> str:
     if campaign.imports:
         lines += ["", "| program in a fresh interpreter | CPU beyond an empty program |", "|---|---:|"]
         lines += [f"| `{found.program}` | {import_text(found)} |" for found in campaign.imports]
-    lines += ["", *(f"- {line}" for line in check_lines(verdicts(campaign.cells)))]
+    if campaign.boots:
+        lines += ["", "| server | start to first answer | CPU until idle | memory when idle |", "|---|---:|---:|---:|"]
+        lines += [f"| {' | '.join([entry.server, *boot_figures(entry)])} |" for entry in campaign.boots]
+    lines += ["", *(f"- {line}" for line in check_lines(verdicts(campaign.cells, campaign.boots)))]
     return "\n".join(lines)
 
 
@@ -179,7 +192,8 @@ def as_json(campaign: Campaign) -> str:
                 for (scenario, server), cell in campaign.cells.items()
             ],
             "imports": [asdict(found) for found in campaign.imports],
-            "targets": [asdict(verdict) for verdict in verdicts(campaign.cells)],
+            "boots": [asdict(found) for found in campaign.boots],
+            "targets": [asdict(verdict) for verdict in verdicts(campaign.cells, campaign.boots)],
         },
         indent=2,
     )

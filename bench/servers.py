@@ -38,7 +38,7 @@ class Server:
     """One server, and the framework on it.
 
     command: the arguments, in which {python} is the interpreter, {bin} its directory of commands, {port},
-        {threads}, {application} and {config} are filled in. It stays in the foreground.
+        {threads}, {workers}, {application} and {config} are filled in. It stays in the foreground.
     applications: what it serves in place of each application named by a scenario.
     without: names of scenarios it cannot serve although it serves their application.
     peer: whether it runs in the peers' environment; else in the interpreter of this benchmark.
@@ -105,7 +105,8 @@ SERVERS = (
     Server(
         "gunicorn+Flask",
         (
-            *("{bin}/gunicorn", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "gthread", "--threads", "{threads}"),
+            *("{bin}/gunicorn", "-b", "127.0.0.1:{port}", "-w", "{workers}", "-k", "gthread"),
+            *("--threads", "{threads}"),
             *("--log-level", "warning", "{application}"),
         ),
         version=versions_of("gunicorn", "flask", "werkzeug", "flask-jsonrpc", "asgiref", "django"),
@@ -134,7 +135,8 @@ SERVERS = (
     Server(
         "demijohn",
         (
-            *("{python}", "-m", "demijohn", "serve", "-b", "127.0.0.1:{port}", "-w", "1", "--threads", "{threads}"),
+            *("{python}", "-m", "demijohn", "serve", "-b", "127.0.0.1:{port}", "-w", "{workers}"),
+            *("--threads", "{threads}"),
             "{application}",
         ),
         version=versions_of("demijohn"),
@@ -214,6 +216,10 @@ class Place:
     peers_python: Path
     directory: Path
 
+    @property
+    def log(self) -> Path:
+        return self.directory / "server.log"
+
     def fill(self, server: Server, command: tuple[str, ...], **values: object) -> list[str]:
         python = self.peers_python if server.peer else Path(sys.executable)
         values |= {"python": python, "bin": python.parent, "directory": self.directory}
@@ -255,6 +261,25 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
     Raises ServerError when it does not answer the scenario's requests with the content they must have.
     """
     port = free_port()
+    process = started(server, scenario, place, port)
+    try:
+        wait_until_listening(process, port)
+        for load in filter(None, (scenario.load, scenario.background)):
+            verify(load, port, scenario.tls)
+        yield process.pid, port
+    except (ServerError, LoadError) as error:
+        raise type(error)(f"{error}{tail(place.log)}") from None
+    finally:
+        stop(process)
+
+
+def started(
+    server: Server, scenario: Scenario, place: Place, port: int, workers: int = 1, cores: str = ""
+) -> subprocess.Popen[bytes]:
+    """Return the process of a server that begins to listen at `port`; what it prints goes to `place.log`.
+
+    cores: where it may run, as taskset takes them; the core of `place` when empty.
+    """
     files = place.make_files()
     config = place.directory / server.config
     if server.config:
@@ -267,18 +292,20 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
         (*server.command, *((server.tls or ()) if scenario.tls else ())),
         port=port,
         threads=scenario.threads,
+        workers=workers,
         application=application,
         config=config,
         certificate=files / "certificate.pem",
         key=files / "key.pem",
     )
-    log = place.directory / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["taskset", "-c", str(place.core), *command],
+    # Bytecode is written in the first run, as where a package is installed, and read in the others.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with place.log.open("wb") as output:
+        return subprocess.Popen(
+            ["taskset", "-c", cores or str(place.core), *command],
             cwd=APPS,
             env={
-                **os.environ,
+                **environment,
                 **server.environment,
                 "BENCH_STATIC": str(files),
                 # The peers import what stands beside their application, as we do.
@@ -290,15 +317,6 @@ def running(server: Server, scenario: Scenario, place: Place) -> Iterator[tuple[
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        wait_until_listening(process, port)
-        for load in filter(None, (scenario.load, scenario.background)):
-            verify(load, port, scenario.tls)
-        yield process.pid, port
-    except (ServerError, LoadError) as error:
-        raise type(error)(f"{error}{tail(log)}") from None
-    finally:
-        stop(process)
 
 
 def free_port() -> int:
@@ -306,7 +324,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, look_s: float = 0.02) -> None:
+    """Try to connect every `look_s` seconds. Raises ServerError when it ends, or nobody listens within the limit."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -314,7 +333,7 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.02)
+            time.sleep(look_s)
         else:
             return
     raise ServerError(f"it did not listen within {START_LIMIT_S:.0f} s")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.boot import Boot, Boots
 from bench.measure import Cells, Sample
 from bench.scenarios import BATCH
 
@@ -158,5 +159,26 @@ TARGETS = (
 )
 
 
-def verdicts(results: Cells) -> list[Verdict]:
-    return [target.verdict(results) for target in TARGETS]
+# At most so much of what the peer takes.
+BOOT_TARGETS: tuple[tuple[str, Callable[[Boot], float], float], ...] = (
+    ("the time from start to first answer", lambda boot: boot.wall_ms, 0.6),
+    ("the CPU time from start to first answer", lambda boot: boot.cpu_ms, 0.6),
+    ("the memory of arbiter and one idle worker", lambda boot: boot.idle_mb, 0.7),
+)
+
+
+def verdicts(results: Cells, boots: Sequence[Boots] = ()) -> list[Verdict]:
+    return [*(target.verdict(results) for target in TARGETS), *boot_verdicts(boots)]
+
+
+def boot_verdicts(boots: Sequence[Boots]) -> list[Verdict]:
+    medians = {entry.server: entry.median() for entry in boots if entry.samples and not entry.failure}
+    found = []
+    for name, figure, at_most in BOOT_TARGETS:
+        sentence = f"{name} is at most {at_most:g} x that of {PEER}"
+        if OURS in medians and PEER in medians:
+            ratio = figure(medians[OURS]) / figure(medians[PEER])
+            found.append(Verdict(sentence, f"{ratio:.2f} x", ratio <= at_most))
+        else:
+            found.append(Verdict(sentence, "not measured", None))
+    return found

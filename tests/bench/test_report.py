@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from bench.boot import Boot, Boots
 from bench.measure import Cell, Sample, rotated
 from bench.report import BEGIN, END, HEADINGS, Campaign, as_json, markdown, replace_between_markers, rows, table
 from bench.scenarios import SCENARIOS
 from bench.servers import SERVERS
-from bench.targets import AT_MOST_TIMES_NGINX, LESS_THAN, TARGETS, verdicts
+from bench.targets import AT_MOST_TIMES_NGINX, BOOT_TARGETS, LESS_THAN, TARGETS, boot_verdicts, verdicts
 
 
 def cell(*costs: float, p50_ms: float = 1.0, p99_ms: float = 2.0) -> Cell:
@@ -17,7 +18,18 @@ def cell(*costs: float, p50_ms: float = 1.0, p99_ms: float = 2.0) -> Cell:
 
 
 def campaign(cells: dict[tuple[str, str], Cell]) -> Campaign:
-    return Campaign("python -m bench", {"nginx": "nginx/1"}, 3, 5, SCENARIOS, cells, [], "today", "a machine", "abc")
+    return Campaign(
+        "python -m bench",
+        {"nginx": "nginx/1"},
+        3,
+        5,
+        SCENARIOS,
+        cells,
+        [],
+        made="today",
+        machine="a machine",
+        commit="abc",
+    )
 
 
 def test_one_slow_round_does_not_move_the_median() -> None:
@@ -76,9 +88,15 @@ for scenario, factor in AT_MOST_TIMES_NGINX:
     ALL_MET |= {(scenario, "nginx"): cell(20.0 / factor), (scenario, "demijohn"): cell(20.0)}
 
 
+BOOTED = [
+    Boots("gunicorn+Flask", [Boot(wall_ms=500.0, cpu_ms=200.0, idle_mb=40.0)]),
+    Boots("demijohn", [Boot(wall_ms=300.0, cpu_ms=120.0, idle_mb=28.0)]),
+]
+
+
 def test_targets_are_met_at_their_limits() -> None:
-    assert {verdict.met for verdict in verdicts(ALL_MET)} == {True}
-    assert len(verdicts(ALL_MET)) == len(TARGETS)
+    assert {verdict.met for verdict in verdicts(ALL_MET, BOOTED)} == {True}
+    assert len(verdicts(ALL_MET, BOOTED)) == len(TARGETS) + len(BOOT_TARGETS)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +118,18 @@ def test_targets_are_met_at_their_limits() -> None:
 )
 def test_a_little_beyond_a_limit_one_target_is_not_met(place: tuple[str, str], worse: Cell) -> None:
     assert [verdict.met for verdict in verdicts(ALL_MET | {place: worse})].count(False) == 1
+
+
+@pytest.mark.parametrize("worse", [Boot(301.0, 120.0, 28.0), Boot(300.0, 121.0, 28.0), Boot(300.0, 120.0, 28.1)])
+def test_a_start_a_little_beyond_a_limit_does_not_meet_one_target(worse: Boot) -> None:
+    assert [verdict.met for verdict in boot_verdicts([BOOTED[0], Boots("demijohn", [worse])])].count(False) == 1
+
+
+def test_starts_that_failed_meet_nothing() -> None:
+    made = campaign({})
+    made.boots = [BOOTED[0], Boots("demijohn", failure="it did not listen")]
+    assert {verdict.met for verdict in boot_verdicts(made.boots)} == {None}
+    assert "| demijohn | failed |  |  |" in markdown(made)
 
 
 def test_targets_name_scenarios_and_servers_that_exist() -> None:

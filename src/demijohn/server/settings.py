@@ -50,7 +50,8 @@ SYSLOG_FACILITIES = (
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Nobody compares or prints them, and making the functions for that takes 4 ms at each start.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Settings(HookSettings):
     """What `demijohn serve` runs with. Built by `from_values`, which checks; the constructor trusts its caller."""
 
