@@ -42,7 +42,7 @@ def _takes(function: Callable[..., object], count: int) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HookSettings:
     """The hooks of a server; None where there is none. Which process calls them is part of what they are."""
 
