@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -21,7 +21,9 @@ from demijohn.sessions import (
     SecureCookieSessionInterface,
     SessionInterface,
     SessionMixin,
+    _set_cookie,
 )
+from demijohn.signing import SessionSerializer
 
 
 @pytest.fixture
@@ -104,6 +106,26 @@ def test_the_cookie_is_byte_for_byte_what_flask_signs(content: dict[str, Any]) -
     signed = [signer("key").dumps(content), ours.dumps(content), signer("key").dumps(content)]
     assert signed[1] in signed[::2]
     assert ours.loads(signed[0], max_age=60) == signer("key").loads(signed[1], max_age=60) == content
+
+
+@given(st.text(alphabet="ab:", max_size=30) | st.text(alphabet='a"é', max_size=16))
+def test_short_content_is_compressed_only_when_flask_does(text: str) -> None:
+    app = Flask(__name__)
+    app.secret_key = "key"
+    ours = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
+    for content in (text, {text: 1}, [text, text]):
+        assert ours.dump_payload(content) == signer("key").dump_payload(content)
+
+
+@pytest.mark.parametrize("key", ["key", "k" * 64, "k" * 65])
+@pytest.mark.parametrize("key_derivation", ["none", "concat", "django-concat", "hmac"])
+def test_keys_of_every_length_and_derivation_sign_as_with_itsdangerous(key: str, key_derivation: str) -> None:
+    serializer = TaggedJSONSerializer()
+    signing = {"key_derivation": key_derivation, "digest_method": hashlib.sha1}
+    theirs = URLSafeTimedSerializer(key, salt="salt", serializer=serializer, signer_kwargs=signing)
+    ours = SessionSerializer(key, salt="salt", serializer=serializer, signer_kwargs=signing)
+    assert theirs.loads(ours.dumps({"a": 1})) == {"a": 1}
+    assert ours.loads(theirs.dumps({"a": 1}), max_age=60) == {"a": 1}
 
 
 @given(st.data())
@@ -246,6 +268,47 @@ def test_attributes_of_the_cookie_are_settings(app: Flask) -> None:
     value, *attributes = response.headers["Set-Cookie"].split("; ")
     assert value.startswith("s=")
     assert set(attributes) == {"Domain=example.com", "Secure", "Path=/p", "SameSite=Strict", "Partitioned"}
+
+
+@given(
+    expires=st.none() | st.datetimes(min_value=datetime(1971, 1, 1), timezones=st.just(UTC) | st.none()),
+    attributes=st.fixed_dictionaries(
+        {
+            "domain": st.sampled_from([None, "example.com", ".example.com:80", "b\xfccher.example"]),
+            "path": st.sampled_from(["/", "/a b;c", "/é"]),
+            "secure": st.booleans(),
+            "samesite": st.sampled_from([None, "lax", "None"]),
+            "partitioned": st.booleans(),
+            "httponly": st.booleans(),
+        }
+    ),
+)
+def test_the_cookie_is_set_by_the_line_that_set_cookie_writes(
+    expires: datetime | None, attributes: dict[str, Any]
+) -> None:
+    value = signer("key").dumps({"a": 1})
+    ours, theirs = Response(), Response()
+    _set_cookie(ours, "name", str(value), expires, attributes)
+    theirs.set_cookie("name", str(value), expires=expires, **attributes)
+    assert list(ours.headers) == list(theirs.headers)
+
+
+def test_a_cookie_that_browsers_may_drop_is_warned_about(app: Flask) -> None:
+    app.config["MAX_COOKIE_SIZE"] = 100
+    with pytest.warns(UserWarning, match="'session' cookie is too large"):
+        cookie = app.test_client().get(f"/set/{'abcdefghijklmno' * 9}").headers["Set-Cookie"]
+    assert len(cookie) > 100
+    app.config["MAX_COOKIE_SIZE"] = 0
+    assert "session=" in app.test_client().get(f"/set/{'abcdefghijklmno' * 9}").headers["Set-Cookie"]
+
+
+def test_a_response_sets_the_cookie_in_its_own_way(app: Flask) -> None:
+    class Prefixing(Response):
+        def set_cookie(self, key: str, *args: Any, **kwargs: Any) -> None:
+            super().set_cookie(f"__Host-{key}", *args, **kwargs)
+
+    app.response_class = Prefixing
+    assert app.test_client().get("/set/1").headers["Set-Cookie"].startswith("__Host-session=")
 
 
 def test_the_path_is_the_applications_root_by_default(app: Flask) -> None:

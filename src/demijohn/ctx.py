@@ -300,7 +300,9 @@ class RequestContext:
     @property
     def session(self) -> SessionMixin:
         """The session of the request; asking for it marks it as accessed, so that caches are told (`Vary: Cookie`)."""
-        session = self._session
+        session = self._opened_session
+        if session is None:
+            session = self._open_session()
         session.accessed = True
         return session
 

@@ -532,7 +532,10 @@ class FastPath:
             and status_code not in (204, 304)
         ):
             fields = headers._list
-            if not any(name.lower() in _RESOLVED for name, _ in fields):
+            for name, _ in fields:
+                if name.lower() in _RESOLVED:
+                    break
+            else:
                 return response_message(response.status, fields, body[0])
         start: list[Any] = []
         content = response(environ_of(head), lambda *given: start.extend(given))  # type: ignore[arg-type]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import itsdangerous
 from werkzeug.datastructures import CallbackDict
+from werkzeug.http import dump_cookie
+from werkzeug.wrappers import Response as ResponseBase
 
 from .json.tag import TaggedJSONSerializer
 
@@ -46,6 +48,12 @@ class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
 
     def __init__(self, initial: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
         super().__init__(initial, _note_change)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        # As CallbackDict does, in one call instead of three.
+        dict.__setitem__(self, key, value)
+        if self.on_update is not None:
+            self.on_update(self)  # type: ignore[arg-type]
 
 
 def _note_change(session: CallbackDict[str, Any]) -> None:
@@ -163,11 +171,45 @@ def _signing_serializer(
 
 def _vary_by_cookie(response: Response) -> None:
     """Tell caches that a response depends on the cookie, if they are not told. bench/session_cookie.py: 2.8 us less."""
-    told = response.headers.getlist("Vary")
+    told = [value for name, value in response.headers if name.lower() == "vary"]
     if not told:
         response.headers.add("Vary", "Cookie")
     elif told != ["Cookie"]:
         response.vary.add("Cookie")
+
+
+# What has no place in the value of any cookie.
+_VALUE = "<value>"
+
+
+@lru_cache(maxsize=64)
+def _around_cookie(name: str, expires_at: int | None, attributes: tuple[tuple[str, Any], ...]) -> tuple[str, str]:
+    """Return what stands before and behind the value in the line that sets a cookie."""
+    line = dump_cookie(name, _VALUE, expires=expires_at, max_size=0, **dict(attributes))
+    before, _, behind = line.partition(_VALUE)
+    return before, behind
+
+
+def _set_cookie(
+    response: Response, name: str, value: str, expires: datetime | None, attributes: dict[str, Any]
+) -> None:
+    """Do what `response.set_cookie` does for a value that needs no quotes.
+
+    bench/session_cookie.py: 2.3 us, where that takes 3.7.
+    """
+    if type(response).set_cookie is not _STOCK_SET_COOKIE or (expires is not None and expires.tzinfo is not UTC):
+        response.set_cookie(name, value, expires=expires, **attributes)
+        return
+    expires_at = None if expires is None else int(expires.timestamp())
+    before, behind = _around_cookie(name, expires_at, tuple(attributes.items()))
+    line = f"{before}{value}{behind}"
+    if 0 < response.max_cookie_size < len(line):
+        response.set_cookie(name, value, expires=expires, **attributes)  # and a warning says so
+    else:
+        response.headers.add("Set-Cookie", line)
+
+
+_STOCK_SET_COOKIE = ResponseBase.set_cookie
 
 
 class SecureCookieSessionInterface(SessionInterface):
@@ -232,13 +274,11 @@ class SecureCookieSessionInterface(SessionInterface):
         elif self.should_set_cookie(app, session):
             signing = self.get_signing_serializer(app)
             assert signing is not None, "a session without a secret key is a null session, which is not saved"
-            response.set_cookie(
-                self.get_cookie_name(app),
-                signing.dumps(dict(session)),
-                expires=self.get_expiration_time(app, session),
-                **self._attributes(app),
-            )
-            _vary_by_cookie(response)
+            value = signing.dumps(dict(session))
+            expires = self.get_expiration_time(app, session)
+            _set_cookie(response, self.get_cookie_name(app), value, expires, self._attributes(app))
+            if not session.accessed:
+                _vary_by_cookie(response)
 
     def _attributes(self, app: Flask) -> dict[str, Any]:
         return {

@@ -61,6 +61,22 @@ def _immutable(values: dict[str, list[str]]) -> ImmutableMultiDict[str, str]:
     return made
 
 
+def _maybe_cookies(sent: bytes) -> dict[str, list[str]] | None:
+    """Return the values of each cookie, None when it takes more than splitting to know them."""
+    if b'"' in sent or b"\t" in sent or not sent.isascii():
+        return None
+    values: dict[str, list[str]] = {}
+    for pair in sent.decode().split(";"):
+        name, _, value = pair.strip(" ").partition("=")
+        if " " in name or " " in value:
+            return None
+        if name in values:
+            values[name].append(value)
+        elif name:
+            values[name] = [value]
+    return values
+
+
 _new_multi_dict = ImmutableMultiDict.__new__
 _fill_dict = dict.__init__
 
@@ -223,9 +239,12 @@ class Request(RequestBase):
             if self._head is None or "environ" in self.__dict__:
                 return parse_cookie(self.environ, cls=self.dict_storage_class)
             # RFC 6265 §5.4, as environ.py joins them.
-            # bench/request_path.py: 2.5 us less than to make the environ first.
+            # bench/request_path.py: 3.3 us less than to make the environ first, and parse with Werkzeug's patterns.
             sent = b"; ".join([value for name, value in self._head.fields if name == b"cookie"])
-            return parse_cookie(sent.decode("latin-1"), cls=self.dict_storage_class)
+            values = _maybe_cookies(sent) if self.dict_storage_class is ImmutableMultiDict else None
+            if values is None:
+                return parse_cookie(sent.decode("latin-1"), cls=self.dict_storage_class)
+            return _immutable(values)
 
     # -- limits: the request's own, else the application's ----------------------------------------
 

@@ -206,9 +206,14 @@ class TaggedJSONSerializer:
 
     def tag(self, value: Any) -> Any:
         """Return what `value` is written as: itself, when no tag is for it."""
-        # bench/session_cookie.py: 0.1 us, where to ask all of the tags takes 0.7.
-        if type(value) in _KNOWN_TO_JSON and self.order == self._own:
-            return value
+        # bench/session_cookie.py: a text in 0.1 us, where to ask all of the tags takes 0.7; a dict of 2 in 0.4 for 1.5.
+        if self.order == self._own:
+            kind = type(value)
+            if kind in _KNOWN_TO_JSON:
+                return value
+            if kind is dict and not (len(value) == 1 and value.keys() <= self.tags.keys()):
+                known = _KNOWN_TO_JSON
+                return {key: inner if type(inner) in known else self.tag(inner) for key, inner in value.items()}
         for tag in self.order:
             if tag.check(value):
                 return tag.tag(value)
@@ -224,7 +229,11 @@ class TaggedJSONSerializer:
 
     def _untag_scan(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return self.untag({key: self._untag_scan(inner) for key, inner in value.items()})
+            scanned = {
+                key: self._untag_scan(inner) if isinstance(inner, dict | list) else inner
+                for key, inner in value.items()
+            }
+            return self.untag(scanned)
         if isinstance(value, list):
             return [self._untag_scan(item) for item in value]
         return value
