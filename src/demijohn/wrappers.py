@@ -14,6 +14,7 @@ from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
 
 from . import json
+from .conditional import is_conditional, refusal, without_conditions
 from .environ import environ_of
 from .forms import parse_spooled
 from .globals import _cv_app, current_app
@@ -389,6 +390,30 @@ class Response(ResponseBase):
 
     # What Werkzeug's constructor gives `status=None`, so that `of_text` says the same.
     _stock_status: ClassVar[tuple[str, int]] = ("200 OK", 200)
+
+    def make_conditional(
+        self,
+        request_or_environ: WSGIEnvironment | RequestBase,
+        accept_ranges: bool | str = False,
+        complete_length: int | None = None,
+    ) -> Self:
+        """Answer a GET or HEAD with 304, 412 or 206 as its conditions and its range ask for (RFC 9110 §13, §14).
+
+        complete_length: of the content in bytes, without which there are no ranges.
+        Raises RequestedRangeNotSatisfiable (416).
+        """
+        environ = request_or_environ.environ if isinstance(request_or_environ, RequestBase) else request_or_environ
+        status = None
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD") and is_conditional(environ):
+            etag, last_modified = self.headers.get("ETag"), self.headers.get("Last-Modified")
+            status = refusal(environ, etag, last_modified)
+            environ = without_conditions(environ, etag, last_modified, complete_length)
+            if status is not None:
+                environ.pop("HTTP_RANGE", None)
+        super().make_conditional(environ, accept_ranges, complete_length)
+        if status is not None:
+            self.status_code = status
+        return self
 
     @classmethod
     def of_content(cls, content: bytes, content_type: str) -> Self:
