@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import collections.abc as cabc
 import functools
+import ipaddress
 import numbers
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
 
@@ -134,6 +136,10 @@ Number = TypeVar("Number", int, float)
 UserId = NewType("UserId", int)
 
 ACCEPTED: list[tuple[Any, Any, Any]] = [
+    (ipaddress.IPv4Address, "127.0.0.1", ipaddress.IPv4Address("127.0.0.1")),
+    (ipaddress.IPv6Address | None, "::1", ipaddress.IPv6Address("::1")),
+    (list[ipaddress.IPv4Network], ["10.0.0.0/8"], [ipaddress.IPv4Network("10.0.0.0/8")]),
+    (Fraction, "1/3", Fraction(1, 3)),
     (Any, [1, "a", None], [1, "a", None]),
     (object, {"a": 1}, {"a": 1}),
     (int, 5, 5),
@@ -250,6 +256,10 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (Plain, {"name": 1}, "params.x.name: expected a string, got 1"),
     (Positive, {"n": 20}, 'params.x: n must be between 0 and 10, got {"n":20}'),
     (collections.deque[int], [1, "a"], 'params.x[1]: expected an integer, got "a"'),
+    (Point, {"x": 1, "z\n": 2}, 'params.x: there is no member "z\n"'),
+    (ipaddress.IPv4Address, "300.0.0.1", 'params.x: Invalid IPv4Address, got "300.0.0.1"'),
+    (ipaddress.IPv6Network, 3, "params.x: expected a string, got 3"),
+    (Fraction, "1/0", 'params.x: Invalid Fraction, got "1/0"'),
     (list[Plain | int], [{"name": 1}], "params.x[0].name: expected a string, got 1"),
 ]
 
@@ -294,6 +304,7 @@ def test_missing_and_unknown_arguments_are_named() -> None:
 
 def test_a_method_without_parameters_takes_none() -> None:
     assert refusal(lambda: None, [1]) == "params: there are 0 parameters, got 1"
+    assert refusal(lambda a: None, [1, 2]) == "params: there is 1 parameter, got 2"
     assert refusal(lambda: None, {"a": 1}) == 'params: there is no parameter "a"'
 
 

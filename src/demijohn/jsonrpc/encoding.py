@@ -141,6 +141,8 @@ _SIMPLER_BY_ATTRIBUTE: list[tuple[str, Callable[[Any], Any]]] = [
     ("model_dump_json", lambda model: orjson.loads(model.model_dump_json(by_alias=True))),  # pydantic
     ("__attrs_attrs__", lambda value: {field.name: getattr(value, field.name) for field in value.__attrs_attrs__}),
     ("tolist", lambda array: array.tolist()),  # arrays of other libraries
+    ("limit_denominator", str),  # fractions.Fraction
+    ("max_prefixlen", str),  # addresses and networks of ipaddress
     ("__html__", lambda value: str(value.__html__())),
     ("total_seconds", lambda value: msgspec.to_builtins(value)),  # timedelta, as an ISO 8601 duration
 ]

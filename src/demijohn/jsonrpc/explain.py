@@ -11,7 +11,7 @@ from .converting import AT, EXPECTED, json_name
 from .parameters import Parameters
 from .schemas import describe_types
 
-_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`")
+_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
 _WORDS = {
     "int": "an integer",
@@ -65,7 +65,8 @@ def explain(error: msgspec.ValidationError, params: t.Any, parameters: Parameter
 
 def _wrong_count(params: list[t.Any], parameters: Parameters) -> str:
     if len(params) > len(parameters.positional):
-        return f"params: there are {len(parameters.positional)} parameters, got {len(params)}"
+        count = len(parameters.positional)
+        return f"params: there {'is 1 parameter' if count == 1 else f'are {count} parameters'}, got {len(params)}"
     return f'params: the parameter "{parameters.positional[len(params)].name}" is missing'
 
 

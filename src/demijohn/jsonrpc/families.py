@@ -56,6 +56,31 @@ def text_bytes(cls: t.Any) -> Hint:
     return converted(cls.__name__, lambda value: make(expect(value, str).encode()), lambda _: {"type": "string"})
 
 
+# Classes of the standard library whose constructors read what `str` writes, and what JSON Schema calls it.
+_TEXTS = {
+    "fractions.Fraction": None,
+    "ipaddress.IPv4Address": "ipv4",
+    "ipaddress.IPv6Address": "ipv6",
+    **dict.fromkeys(f"ipaddress.IPv{version}{kind}" for version in (4, 6) for kind in ("Network", "Interface")),
+}
+
+
+def maybe_text(cls: t.Any) -> Hint | None:
+    """Return what reads a class that is a text in JSON; None for another class."""
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    if name not in _TEXTS:
+        return None
+
+    def read(value: t.Any) -> t.Any:
+        try:
+            return cls(expect(value, str))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(str(error) if str(error).startswith("Expected") else f"Invalid {cls.__name__}") from None
+
+    schema = {"type": "string"} | ({"format": known} if (known := _TEXTS[name]) else {})
+    return converted(cls.__name__, read, lambda _: dict(schema))
+
+
 def _number(reader: Compiler, cls: type, arguments: tuple[t.Any, ...]) -> Hint:
     if cls is complex:
         raise TypeError("JSON has no complex numbers: take two numbers and make one of them")

@@ -31,7 +31,7 @@ from .converting import (
     is_known,
     json_name,
 )
-from .families import BYTES, READERS, one_of, text_bytes
+from .families import BYTES, READERS, maybe_text, one_of, text_bytes
 from .frames import Orient, frame, oriented
 from .parameters import MissingHint, Parameters
 from .science import reader_of
@@ -225,6 +225,8 @@ class Reader(_Compiler):
             return text_bytes(cls)
         if read := reader_of(cls):
             return read(cls, arguments, self.of_result)
+        if text := maybe_text(cls):
+            return text
         for known, compile_class in READERS:
             if issubclass(cls, known):
                 return compile_class(self, cls, arguments)
