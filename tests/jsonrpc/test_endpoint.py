@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -489,3 +490,11 @@ def test_over_the_server_a_call_is_answered_as_through_the_test_client(app: Flas
         response = app.test_client().post("/api", json=content)
         native = message.content if isinstance(message.content, bytes) else b"".join(message.content)
         assert (message.status, native) == (response.status, response.data)
+
+
+def test_encoded_content_is_refused_by_its_name(app: Flask, jsonrpc: JSONRPC) -> None:
+    content = gzip.compress(b'{"jsonrpc":"2.0","id":1,"method":"x"}')
+    fields = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    answer = app.test_client().post("/api", data=content, headers=fields)
+    assert (answer.status_code, answer.json["error"]["code"]) == (415, -32700)
+    assert "The content is encoded (gzip), which is not read" in answer.json["error"]["data"]["message"]

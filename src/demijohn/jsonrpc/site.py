@@ -174,7 +174,13 @@ class JSONRPCSite:
         if not _is_json(current.content_type):
             message = f"Invalid mime type for JSON: {current.mimetype}, use header Content-Type: application/json"
             raise ParseError(data={"message": message})
-        return self.read_content(current.get_data(), self.batch_limit)
+        try:
+            return self.read_content(current.get_data(), self.batch_limit)
+        except ParseError:
+            if (coding := current.headers.get("Content-Encoding", "identity")).lower() == "identity":
+                raise
+            message = f"The content is encoded ({coding}), which is not read: send it without Content-Encoding"
+            raise ParseError(data={"message": message}, status_code=415) from None  # RFC 9110 section 15.5.16
 
     def batch_dispatch(self, members: list[Any]) -> Answer:
         """Answer a batch in its order; 204 when it held notifications only (section 6)."""
