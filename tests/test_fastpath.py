@@ -84,7 +84,8 @@ def go_on(suspended: Suspended, loop: EventLoop) -> ResponseMessage | Suspended:
             outcome.append(raised)
         went_on.set()
 
-    assert suspended.coroutine is not None
+    if suspended.coroutine is None:
+        return suspended.advance(may_block=True)
     loop.start(suspended.coroutine, suspended.context, done)
     assert went_on.wait(30)
     if isinstance(outcome[0], BaseException):

@@ -56,6 +56,7 @@ class Route:
     view, call: the view function, and what to call for it (they differ for `async def`); kept by the dispatcher.
     static_files: the files that are all that the view sends, or None; kept by the dispatcher.
     may_await: whether a coroutine may have to be waited for; True until the dispatcher knows.
+    is_coroutine: whether `view` is `async def`; kept by the dispatcher.
     blueprints: the dotted names of the blueprints around the endpoint, innermost first.
     """
 
@@ -65,6 +66,7 @@ class Route:
         "conversions",
         "defaults",
         "endpoint",
+        "is_coroutine",
         "may_await",
         "names",
         "rule",
@@ -85,6 +87,7 @@ class Route:
         self.call: View | None = None
         self.static_files: Any = None
         self.may_await = True
+        self.is_coroutine = False
         self.wall_s = 0.0
 
     @property

@@ -76,6 +76,10 @@ class Route(t.Protocol):
     wall_s: float
     """Moving average of the seconds its view takes; the server writes it, `0.0` at first."""
 
+    @property
+    def may_await(self) -> bool:
+        """Whether its answers may have to wait for coroutines: those that do not are not begun in the event loop."""
+
 
 class NativeApplication(t.Protocol):
     """An application that the server calls without a WSGI environ in between."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
+import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -278,6 +281,71 @@ for view in (threads, thread, gate, block):
     bare.add_url_rule(f"/{view.__name__}", view_func=view)
 bare.add_url_rule("/", view_func=hello)
 bare.add_url_rule("/where", view_func=where_it_runs)
+
+
+# -- an application that tells who polls ------------------------------------------------------------
+
+polled = Flask("polled")
+for view in (thread, gate, block, wait, large):
+    polled.add_url_rule(f"/{view.__name__}", view_func=view)
+
+
+def pollers() -> list[str]:
+    """Name the threads that lead: those in a step of the engine."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return [
+        names[ident]
+        for ident, frame in sys._current_frames().items()
+        if any(each.f_code.co_name == "step" for each, _ in traceback.walk_stack(frame))
+    ]
+
+
+@polled.route("/pollers")
+async def awaited_pollers() -> list[str]:
+    return pollers()
+
+
+@polled.route("/plain/pollers")
+def plain_pollers() -> list[str]:
+    return pollers()
+
+
+@polled.route("/sleep/<float:seconds>")
+async def sleep(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+@polled.route("/later")
+async def block_later() -> str:
+    """Block the event loop, after something else."""
+    await asyncio.sleep(0.001)
+    print("about to block", file=sys.stderr, flush=True)
+    with open(request.args["path"]) as fifo:
+        return fifo.read()
+
+
+@polled.route("/burn")
+async def burn() -> str:
+    """Hold the loop up for a little while, each time."""
+    time.sleep(0.02)
+    return "burnt"
+
+
+@polled.route("/parts")
+async def parts() -> Response:
+    closed_in: list[str] = []
+
+    def generate() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65536
+        finally:
+            closed_in.append(threading.current_thread().name)
+            with open(request.args["note"], "w") as note:
+                note.write(closed_in[0])
+
+    return Response(stream_with_context(generate()))
 
 
 # -- an application that replaces a stage ----------------------------------------------------------

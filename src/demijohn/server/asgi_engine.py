@@ -24,8 +24,9 @@ from .eventloop import EngineSelector, EventLoop, Starter
 from .http1 import Connection
 from .leadership import Member
 from .lifespan import Lifespan, StartupFailed
+from .limits import OVER_LIMIT
 from .loading import LoadError
-from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, OVER_LIMIT, Engine, _Client
+from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, Engine, _Client
 from .poller import READ, WRITE, EpollPoller
 from .sending import Answer
 from .settings import Settings
@@ -54,7 +55,7 @@ class ASGIEngine(Engine):
         super().__init__(listeners, gateway, settings, poller=self._epoll, **options)
         self._gateway = application
         self._selector = EngineSelector()
-        self._loop = EventLoop(settings.asgi_loop, self._selector)
+        self._loop = EventLoop(settings.asgi_loop, lambda: self._selector)
         self._watch = self._team.sleep
         self._team.leader = self._loop_member
         # What was set where the application was imported is there for every request.
@@ -96,9 +97,10 @@ class ASGIEngine(Engine):
             self._selector.wait = None
             self._poller.unregister(self._selector.fileno())
 
-    def _poll(self, timeout_s: float | None) -> None:
+    def _poll(self, timeout_s: float | None) -> bool:
         """Handle what is ready; wait for it, up to `timeout_s` and no longer than deadlines can."""
         self.step(self._loop_member, self._tick_s if timeout_s is None else max(0.0, min(timeout_s, self._tick_s)))
+        return True
 
     def _poll_now_and_then(self) -> None:
         """Have deadlines looked at when nothing happens."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -24,9 +25,11 @@ from ..message import BadResponse, ProtocolError, RequestHead, ResponseMessage, 
 from ..typing import Conversation, Route
 from .http1 import plain_answer
 from .leadership import Member
-from .loop import _RECEIVE_BYTES, EXCHANGING, Engine, _advance, _Client, _failure, _Waiting
+from .loop import _RECEIVE_BYTES, EXCHANGING, Todo, _Client, _failure
+from .native_engine import NativeEngine
 from .poller import READ, WRITE
 from .sending import Answer, in_context
+from .waiting import Waiting
 from .websocket import (
     GOING_AWAY,
     INTERNAL_ERROR,
@@ -52,7 +55,7 @@ _NEVER = float("inf")
 _SWITCHED = ResponseMessage("101 Switching Protocols", b"", b"")
 
 
-class ConversingEngine(Engine):
+class ConversingEngine(NativeEngine):
     """Serves the connections of some listeners with a gateway, and the WebSockets that some of them become."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -210,7 +213,7 @@ class ConversingEngine(Engine):
             self._drop(member, request)
 
     def _work(self, member: Member, job: Any) -> None:
-        request = job[1]
+        request = None if isinstance(job, partial) else job[1]
         if not isinstance(request, _Request):
             super()._work(member, job)
             return
@@ -226,46 +229,28 @@ class ConversingEngine(Engine):
         member.head = head
         member.route = request.route
         member.since = begun = monotonic()
-        if request.is_begun:
-            message = _advance(request, may_block=True)
-        else:
+        if not request.is_begun:
             request.is_begun = True
             request.begun = begun
-            message = self._handle(head)
+            request.answer = self._handle(head)
+        message = request.answer
+        if isinstance(message, Suspended):
+            answer = self._await(member, request.peer.client, request)
+            if answer is None:
+                member.since = 0.0
+                return
+            message = answer
         member.since = 0.0
         if member.claimed and self._drops(member, head, message):
-            return
-        if isinstance(message, Suspended):
-            member.learn(request.route, monotonic() - begun)
-            self._suspend(request.peer.client, request, message)
             return
         self._finish_request(request, message)
         member.learn(request.route, monotonic() - begun)
         member.answered += 1
 
-    def _go_on(
-        self, client: _Client, waiting: _Waiting, suspended: Suspended, value: Any, error: BaseException | None
-    ) -> None:
-        if not isinstance(waiting, _Request):
-            super()._go_on(client, waiting, suspended, value, error)
-            return
-        try:
-            message = waiting.answer = _advance(waiting, may_block=False, value=value, error=error)
-            if isinstance(message, Suspended) and message.coroutine is not None:
-                self._await(client, waiting, suspended)
-                return
-            self._waiting.discard(waiting)
-            if isinstance(message, ResponseMessage) and type(message.content) is bytes and message.close is None:
-                self._finish_request(waiting, message)
-                self._loop_member.answered += 1
-                return
-            job = (client, waiting, waiting.route)
-            if not self._team.submit(job):
-                self._for_leader.append(job)
-                self._wake_up()
-        except Exception:
-            self._waiting.discard(waiting)
-            self._drop(self._loop_member, waiting)
+    def _may_begin(self, todo: Todo, route: Route) -> bool:
+        if isinstance(todo, _Request):
+            return route.may_await and not todo.is_begun
+        return super()._may_begin(todo, route)
 
     def _finish_request(self, request: _Request, message: ResponseMessage) -> None:
         """Send what is answered to a message."""
@@ -299,7 +284,7 @@ class ConversingEngine(Engine):
             super()._answer_with(client, error)
 
 
-class _Request(_Waiting):
+class _Request(Waiting):
     """A message that is answered as a request.
 
     is_begun: whether the application has been asked; until then there is no `answer` and no `begun`.

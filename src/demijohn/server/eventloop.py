@@ -67,23 +67,30 @@ class EngineSelector(selectors.EpollSelector):
     So an event of the engine costs asyncio nothing: no callback, and no second call of the kernel. The engine handles
     its events while the loop believes that it still waits.
 
-    wait: called with how long the loop can wait, in seconds, None for ever; None when asyncio waits by itself.
+    wait: called with how long the loop can wait, in seconds, None for ever. False when the engine does not poll just
+        now, so that asyncio waits by itself; None when that is always so.
+    woken: called when asyncio has waited by itself.
     is_ready: to be set by `wait` when there is something for the loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, wait: Callable[[float | None], bool] | None = None, woken: Callable[[], object] | None = None
+    ) -> None:
         super().__init__()
-        self.wait: Callable[[float | None], object] | None = None
+        self.wait = wait
+        self.woken = woken
         self.is_ready = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if self.wait is None:
-            return super().select(timeout)
-        self.wait(timeout)
-        if not self.is_ready:
-            return []
-        self.is_ready = False
-        return super().select(0)
+        if self.wait is not None and self.wait(timeout):
+            if not self.is_ready:
+                return []
+            self.is_ready = False
+            return super().select(0)
+        events = super().select(timeout)
+        if self.woken is not None:
+            self.woken()
+        return events
 
 
 def new_loop(kind: str, selector: EngineSelector | None = None) -> asyncio.AbstractEventLoop:
@@ -111,13 +118,13 @@ def was_cancelled(error: BaseException) -> bool:
 class EventLoop:
     """Runs coroutines for threads that have no event loop. There is no thread of its own before the first one."""
 
-    def __init__(self, kind: str = "asyncio", selector: EngineSelector | None = None) -> None:
-        """`kind` and `selector` are for `new_loop`."""
+    def __init__(self, kind: str = "asyncio", new_selector: Callable[[], EngineSelector] | None = None) -> None:
+        """`kind` and what `new_selector` returns are for `new_loop`."""
         self._kind = kind
-        self._selector = selector
+        self._new_selector = new_selector
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._starter: Starter
         self._thread: threading.Thread | None = None
-        self._starter: Starter | None = None
         self._lock = threading.Lock()
         self._submitted: deque[tuple[Coroutine[Any, Any, Any], Context, Done]] = deque()
         self._is_told = False
@@ -136,7 +143,7 @@ class EventLoop:
         # Many coroutines that are started at a time wake the loop once. Both sides look after they have written.
         if not self._is_told:
             self._is_told = True
-            loop.call_soon_threadsafe(self._take, loop)
+            loop.call_soon_threadsafe(self._take)
 
     def cancel(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """End what was started, as `asyncio.Task.cancel` does; may be called in any thread."""
@@ -216,7 +223,9 @@ class EventLoop:
             if self._loop is None:
                 if self._stopping:
                     raise RuntimeError("The worker has stopped its event loop.")
-                loop = new_loop(self._kind, self._selector)
+                selector = self._new_selector() if self._new_selector is not None and self._kind != "uvloop" else None
+                loop = new_loop(self._kind, selector)
+                self._starter = Starter(loop)
                 self._thread = threading.Thread(target=self._live, args=(loop,), name="demijohn-async", daemon=True)
                 self._thread.start()
                 self._loop = loop
@@ -239,19 +248,26 @@ class EventLoop:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
-    def _take(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _take(self) -> None:
         self._is_told = False
-        starter = self._starter = self._starter or Starter(loop)
         submitted = self._submitted
         while submitted:
             coroutine, context, done = submitted.popleft()
-            task = starter.start(coroutine, context)
+            task = self.start_here(coroutine, context)
             if task.done():
                 self._ended(done, task)
             else:
-                self._tasks.add(task)
-                # In the loop's own context: `done` may enter the task's again.
-                task.add_done_callback(partial(self._ended, done))
+                self.keep(task, done)
+
+    def start_here(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> asyncio.Task[Any]:
+        """Return a task that has run up to where it waits, and may be done; to be called outside of tasks."""
+        return self._starter.start(coroutine, context)
+
+    def keep(self, task: asyncio.Task[Any], done: Done) -> None:
+        """See a task to its end that has been started here."""
+        self._tasks.add(task)
+        # In the loop's own context: `done` may enter the task's again.
+        task.add_done_callback(partial(self._ended, done))
 
     def _cancel(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         for task in self._tasks:

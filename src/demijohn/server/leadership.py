@@ -191,6 +191,23 @@ class Team(Generic[Job]):
             self._jobs.append(job)  # whoever was woken or started waits for the lock
             return True
 
+    def put_off(self, job: Job) -> None:
+        """Leave a job to the next thread that is free."""
+        with self._lock:
+            self._jobs.append(job)
+            self._free_one()
+
+    def pass_lead(self, member: Member, other: Member) -> None:
+        """Make one leader that is no member of the team and finds it out by itself."""
+        with self._lock:
+            if self.leader is member and not self._stopped:
+                self.leader = other
+
+    def resign(self, leader: Member, *, to_reserve: bool = False) -> bool:
+        """Have a free thread lead, or a reserve, in the place of one that is no member. False when there is none."""
+        with self._lock:
+            return self.leader is not leader or self._appoint() or (to_reserve and self._appoint_reserve())
+
     @property
     def has_free_thread(self) -> bool:
         """Whether a slow request would find a thread."""

@@ -8,6 +8,8 @@ from ..message import RequestHead
 from ..typing import Route
 from .settings import Settings
 
+OVER_LIMIT = "The server could not answer the request in time."
+
 
 class TimeLimits:
     """What is allowed to each request, in seconds.

@@ -15,8 +15,7 @@ Who may touch what, without a lock around each request:
 * `_lock` holds together what happens to a descriptor: changing it in the poller and closing it, so that nothing
   is done to the next connection that gets the same number. It is not taken for a request on a connection that
   persists.
-* A request that waits for a coroutine (`_Waiting`) keeps its connection owned, by no thread. The event loop's thread
-  takes it up when the coroutine has come to its end, and gives it to the team where user code may block.
+* A request that waits for a coroutine (`waiting.py`) keeps its connection owned, by no thread; see `native_engine.py`.
 * For a moment there may be two leaders (see `leadership.py`). Both take from the same deque and the same `_idle`.
 """
 
@@ -43,17 +42,17 @@ from ..environ import FileWrapper
 from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
 from .activity import Activity, Task, place_of, stack_of
-from .eventloop import EventLoop, was_cancelled
+from .eventloop import EventLoop
 from .http1 import CONTINUE, AnswerHeads, Connection, plain_answer
 from .leadership import AVERAGE_WEIGHT, BEARABLE_S, SLOW_S, Member, Team
 from .lending import LentSocket, lend
-from .limits import TimeLimits
+from .limits import OVER_LIMIT, TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
 from .proxy import Entrance, PreambleReader
 from .receiving import ContentReceiver
 from .sending import SENDFILE_BYTES, Answer, Truncated, in_context, next_part, send_file, use_file
 from .settings import Settings
-from .wsgi import internal_error
+from .waiting import Waiting, late_answer
 
 if TYPE_CHECKING:
     from .tls import TLS, TLSSocket
@@ -81,9 +80,7 @@ _IDLE_BEAT_S = 1.0
 # A watch that has not looked for this long was not running, and neither was anything else.
 _PAUSE_S = 3.0
 # After a fault that may come again at once, so that the log is not all there is.
-_FAULT_PAUSE_S = 0.1
-
-OVER_LIMIT = "The server could not answer the request in time."
+FAULT_PAUSE_S = 0.1
 
 OnRequest = Callable[[RequestHead, ResponseMessage, int, float, bool], object]
 """Called with each request, its answer, the bytes of content sent, the seconds it took, and whether all went out."""
@@ -157,25 +154,11 @@ class _Client:
         self.preamble: PreambleReader | None = None
 
 
-class _Waiting:
-    """A request that waits for a coroutine, or, once that has come to its end, for a thread to go on in.
-
-    answer: how to go on, or the answer there is already.
-    is_late: whether it is over its limit, and its coroutine was cancelled.
-    """
-
-    __slots__ = ("answer", "begun", "head", "is_late", "route")
-
-    def __init__(self, head: RequestHead, route: Route, begun: float, answer: Suspended) -> None:
-        self.head = head
-        self.route = route
-        self.begun = begun
-        self.answer: Suspended | ResponseMessage = answer
-        self.is_late = False
-
-
-Job = tuple[_Client, RequestHead | Answer | _Waiting, Route]
+Todo = RequestHead | Answer | Waiting
 """A request to be answered or to go on with, or an answer to be sent on."""
+
+Job = tuple[_Client, Todo, Route] | partial[None]
+"""What a thread does that has no lead: something for a connection, or anything else."""
 
 
 class Engine:
@@ -217,7 +200,6 @@ class Engine:
         self._watch = self._team.watch
         self._loop = EventLoop(settings.asgi_loop)
         self._loop_member = Member()  # what the event loop's thread is where a member of the team is asked for
-        self._waiting: set[_Waiting] = set()
         self._for_leader: deque[Job] = deque()  # what found no free thread; each comes with a byte to wake the leader
         self._heads = AnswerHeads()
         self._content = ContentReceiver()
@@ -333,7 +315,6 @@ class Engine:
             for member in list(self._team.members)
             if (since := member.since) and member.head is not None
         ]
-        tasks += [Task(waiting.head, waiting.begun, None) for waiting in list(self._waiting)]
         return Activity(len(self._clients), self._settings.threads, tasks)
 
     # -- requests over their limit -------------------------------------------------------------------
@@ -354,13 +335,6 @@ class Engine:
                     self._end_stuck(member, since, head, limit_s)
                 elif over_at < look_again_at:
                     look_again_at = over_at
-        for waiting in list(self._waiting):
-            limit_s = self._limits.limit_s(waiting.head, waiting.route)
-            over_at = max(waiting.begun, self._awake_since) + limit_s
-            if over_at > now:
-                look_again_at = min(look_again_at, over_at)
-            elif not waiting.is_late:
-                self._cancel(waiting, limit_s)
         self._look_at_limits_at = look_again_at
 
     def _end_stuck(self, member: Member, since: float, head: RequestHead, limit_s: float) -> None:
@@ -401,16 +375,6 @@ class Engine:
             client.origin.lend_socket = None
             return True
 
-    def _cancel(self, waiting: _Waiting, limit_s: float) -> None:
-        """End a request that awaits for too long. `_advance` gives the answer to what the coroutine makes of it."""
-        suspended = waiting.answer
-        coroutine = suspended.coroutine if isinstance(suspended, Suspended) else None
-        if coroutine is None:
-            return  # it is about to be gone on with
-        waiting.is_late = True
-        self._log_awaiting(waiting.head, waiting.route, waiting.begun, limit_s, coroutine)
-        self._loop.cancel(coroutine)
-
     def _log_awaiting(
         self, head: RequestHead, route: Route | None, since: float, limit_s: float, coroutine: Any
     ) -> None:
@@ -436,7 +400,7 @@ class Engine:
                 message.close()
             except BaseException:  # of the application, as in `handle`
                 log.exception("The application failed while its late answer was dropped")
-            message = _late_answer()
+            message = late_answer()
         self._close_content(head, message)
         return True
 
@@ -450,13 +414,6 @@ class Engine:
                     monotonic() - member.since,
                     member.thread.name if member.thread else "?",
                 )
-        for waiting in list(self._waiting):
-            log.warning(
-                "Gave up after the graceful timeout: %s %s has been awaiting for %.1f s",
-                waiting.head.method,
-                waiting.head.target.decode("latin-1"),
-                monotonic() - waiting.begun,
-            )
         self._finish()
 
     def _finish(self) -> None:
@@ -475,7 +432,7 @@ class Engine:
                     team.relieve(member)
             except Exception:
                 log.exception("The server failed while it waited for events")
-                time.sleep(_FAULT_PAUSE_S)
+                time.sleep(FAULT_PAUSE_S)
 
     def step(self, member: Member, timeout_s: float) -> None:
         """Wait for events, at most `timeout_s`, and handle them; return early when leadership is lost."""
@@ -519,11 +476,14 @@ class Engine:
 
     def _work(self, member: Member, job: Job) -> None:
         """Do in a thread of its own what the leader put off."""
+        if isinstance(job, partial):
+            job()
+            return
         client, todo, route = job
         try:
             if isinstance(todo, Answer):
                 open_still = self._send_on(member, client, todo)
-            elif isinstance(todo, _Waiting):
+            elif isinstance(todo, Waiting):
                 open_still = self._answer(member, client, todo.head, route, todo)
             else:
                 open_still = self._answer(member, client, todo, route)
@@ -558,8 +518,10 @@ class Engine:
 
     def _do_for_thread(self, member: Member, job: Job) -> None:
         """Do what no other thread was free for, unless it is known to block: then it waits for one."""
+        if isinstance(job, partial):
+            self._work(member, job)
+            return
         client, todo, route = job
-        assert isinstance(todo, _Waiting)
         if route.wall_s <= member.slow_s or self._make_way(member, client, todo, route):
             self._work(member, job)
 
@@ -961,7 +923,7 @@ class Engine:
         else:
             self._wait_for(client, _IDLE, READ, client.deadline)
 
-    def _make_way(self, member: Member, client: _Client, todo: RequestHead | Answer | _Waiting, route: Route) -> bool:
+    def _make_way(self, member: Member, client: _Client, todo: Todo, route: Route) -> bool:
         """Let another thread lead while this one does what may take long. False when it is put off instead."""
         team = self._team
         if team.leader is not member:
@@ -999,7 +961,7 @@ class Engine:
         self._end(client)
 
     def _answer(
-        self, member: Member, client: _Client, head: RequestHead, route: Route, waiting: _Waiting | None = None
+        self, member: Member, client: _Client, head: RequestHead, route: Route, waiting: Waiting | None = None
     ) -> bool:
         """Answer one request, or go on with it. False when the connection is not the caller's any more."""
         http = client.http
@@ -1007,14 +969,17 @@ class Engine:
         member.head = head
         member.route = route
         member.since = begun = monotonic()
-        message = self._handle(head) if waiting is None else _advance(waiting, may_block=True)
+        message = self._handle(head) if waiting is None else waiting.answer
+        if isinstance(message, Suspended):
+            if waiting is None:
+                waiting = Waiting(head, route, begun, message)
+            answer = self._await(member, client, waiting)
+            if answer is None:
+                member.since = 0.0
+                return False
+            message = answer
         member.since = 0.0
         if member.claimed and self._drops(member, head, message):
-            return False
-        if isinstance(message, Suspended):
-            # Awaiting blocks nobody: only what was spent in this thread makes a route slow.
-            member.learn(route, monotonic() - begun)
-            self._suspend(client, waiting or _Waiting(head, route, begun, message), message)
             return False
         asked = begun if waiting is None else waiting.begun
         content = message.content
@@ -1054,48 +1019,12 @@ class Engine:
             self._report(head, message, len(content), now - asked)
         return True
 
-    # -- requests that wait for coroutines ----------------------------------------------------------------
+    def _await(self, member: Member, client: _Client, waiting: Waiting) -> ResponseMessage | None:
+        """Go on with a request that waits; None when it waits still: then the connection is not the caller's any more.
 
-    def _suspend(self, client: _Client, waiting: _Waiting, suspended: Suspended) -> None:
-        """Let a request wait without a thread. The connection is not the caller's any more."""
-        waiting.answer = suspended
-        self._waiting.add(waiting)
-        self._await(client, waiting, suspended)
-
-    def _await(self, client: _Client, waiting: _Waiting, suspended: Suspended) -> None:
-        assert suspended.coroutine is not None
-        self._loop.start(suspended.coroutine, suspended.context, partial(self._go_on, client, waiting, suspended))
-
-    def _go_on(
-        self, client: _Client, waiting: _Waiting, suspended: Suspended, value: Any, error: BaseException | None
-    ) -> None:
-        """Take up a request whose coroutine has come to its end, in the event loop's thread.
-
-        What may block is left to the team: user code, the next request of the connection, content that is no bytes.
+        For a subclass whose gateway gives such answers.
         """
-        try:
-            message = waiting.answer = _advance(waiting, may_block=False, value=value, error=error)
-            if isinstance(message, Suspended) and message.coroutine is not None:
-                self._await(client, waiting, suspended)
-                return
-            self._waiting.discard(waiting)
-            http = client.http
-            if (
-                isinstance(message, Suspended)
-                or type(message.content) is not bytes
-                or message.close is not None
-                or http.events
-                or http.in_message
-            ):
-                job = (client, waiting, waiting.route)
-                if not self._team.submit(job):
-                    self._for_leader.append(job)
-                    self._wake_up()
-            elif self._answer(self._loop_member, client, waiting.head, waiting.route, waiting):
-                self._serve(self._loop_member, client)
-        except Exception:
-            self._waiting.discard(waiting)
-            self._failed(self._loop_member, client)
+        raise NotImplementedError
 
     # -- answers that take more than one send ------------------------------------------------------------
 
@@ -1247,22 +1176,6 @@ class Engine:
             self._on_request(head, message, 0 if head.method == "HEAD" else content_bytes, wall_s, is_complete)
         except Exception:
             log.exception("A request could not be reported")
-
-
-def _advance(
-    waiting: _Waiting, *, may_block: bool, value: Any = None, error: BaseException | None = None
-) -> ResponseMessage | Suspended:
-    """Go on with a request that waited. As a gateway's `handle` it raises nothing."""
-    if isinstance(waiting.answer, ResponseMessage):
-        return waiting.answer
-    try:
-        return waiting.answer.advance(may_block=may_block, value=value, error=error)
-    except BaseException as error:
-        return _late_answer() if waiting.is_late and was_cancelled(error) else internal_error(waiting.head)
-
-
-def _late_answer() -> ResponseMessage:
-    return plain_answer(504, OVER_LIMIT)
 
 
 def _peer(client: _Client) -> str:

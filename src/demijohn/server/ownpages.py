@@ -20,6 +20,7 @@ class OwnPage:
     """A page as the engine sees it: a route that is always quick, whatever kept a thread from answering it once."""
 
     __slots__ = ("answer",)
+    may_await = False
 
     def __init__(self, answer: Page) -> None:
         self.answer = answer

@@ -36,6 +36,7 @@ class Route:
     """What is known of one path: how long its answers take, in seconds."""
 
     __slots__ = ("wall_s",)
+    may_await = False
 
     def __init__(self, wall_s: float) -> None:
         self.wall_s = wall_s
