@@ -13,7 +13,7 @@ import click
 from .commands import ScriptInfo
 
 if TYPE_CHECKING:
-    from .jsonrpc import JSONRPCSite
+    from .jsonrpc import JSONRPCSite, Progress
 
 _path_option = click.option(
     "--path", metavar="PATH", help="The URL path of the methods, where the application has them at several."
@@ -82,9 +82,11 @@ Examples:
   demijohn call http://127.0.0.1:8000/api Math.add 1 2
   demijohn call http://127.0.0.1:8000/api Shop.order items=@items.json note=fragile
   demijohn call -H 'Authorization: Bearer TOKEN' https://example.org/api rpc.discover
+  demijohn call ws://127.0.0.1:8000/api Model.train epochs=50
 
 A value is JSON where it can be read as such, else a text; @FILE stands for what is in the file. The result is
-printed as JSON. The exit code is 1 when the method answered an error, 2 when there was no answer.
+printed as JSON. Over a WebSocket (ws:// or wss://) stderr shows how far the call is, and Ctrl-C ends it. The exit
+code is 1 when the method answered an error, 2 when there was no answer.
 """,
 )
 @click.argument("url")
@@ -101,20 +103,43 @@ def call_command(
 
     try:
         client = Client(url, headers=dict(map(_header, headers)), timeout_s=timeout)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
+    progress = _ProgressLine()
     with client:
         try:
             if notify:
                 client.notify(method, _params(params))
             else:
-                click.echo(json.dumps(client.call(method, _params(params)), indent=2, ensure_ascii=False))
+                result = client.call(method, _params(params), on_progress=progress.show)
+                progress.end()
+                click.echo(json.dumps(result, indent=2, ensure_ascii=False))
         except RemoteError as error:
+            progress.end()
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
         except TransportError as error:
+            progress.end()
             click.echo(f"Error: {error}", err=True)
             sys.exit(2)
+
+
+class _ProgressLine:
+    """How far a call is, on stderr: one line that changes in a terminal, else a line each."""
+
+    def __init__(self) -> None:
+        self._changes = sys.stderr.isatty()
+        self._is_begun = False
+
+    def show(self, progress: Progress) -> None:
+        steps = f"{progress.done:g}" if progress.total is None else f"{progress.done:g}/{progress.total:g}"
+        self._is_begun = True
+        text = f"{steps} {progress.message}".rstrip()
+        click.echo(f"\r{text}\033[K" if self._changes else text, nl=not self._changes, err=True)
+
+    def end(self) -> None:
+        if self._is_begun and self._changes:
+            click.echo(err=True)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -183,7 +208,7 @@ def client_command(
     from .jsonrpc.codegen_python import python
     from .jsonrpc.codegen_typescript import typescript
 
-    if source and source.startswith(("http://", "https://")):
+    if source and source.startswith(("http://", "https://", "ws://", "wss://")):
         document, url = _discovered(source), url or source
     else:
         document = _document(context, source, path, url)

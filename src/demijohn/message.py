@@ -182,6 +182,10 @@ class ResponseMessage:
         self.context: Context | None = None
 
 
+# Why a WebSocket is closed with 1001 by a server that stops: its client knows what it may send again.
+NOT_BEGUN = "what is not answered was not begun"
+
+
 class Offer:
     """What `environ["demijohn.websocket"]` holds of a request that asks for a WebSocket, where the server speaks it.
 

@@ -108,6 +108,18 @@ def make(**options: Any) -> Flask:
         async with at_gate(path):
             await asyncio.Event().wait()
 
+    @jsonrpc.method()
+    async def logs_its_end(path: str) -> None:
+        try:
+            async with at_gate(path):
+                await asyncio.Event().wait()
+        finally:
+            app.logger.error("it has ended")
+
+    @jsonrpc.method()
+    def port() -> str:
+        return str(request.environ["REMOTE_PORT"])
+
     jsonrpc.register(heavy_work, heavy=True)
     jsonrpc.register(heavy_wait, heavy=True)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .protocol import ServerError as ServerError
     from .site import JSONRPCSite as JSONRPCSite
     from .testing import rpc_client as rpc_client
+    from .websocket_transport import Progress as Progress
 
 _MODULES = {
     "AsyncClient": "client",
@@ -44,6 +45,7 @@ _MODULES = {
     "MethodNotFoundError": "protocol",
     "Orient": "frames",
     "ParseError": "protocol",
+    "Progress": "websocket_transport",
     "RemoteError": "client",
     "RequestCancelled": "protocol",
     "ServerError": "protocol",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import ssl
 
     from .telemetry import ClientTracing
+    from .websocket_transport import OnProgress, Running
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -358,9 +359,11 @@ class NoTracing:
 class BaseClient(Named[R]):
     """What both clients take.
 
-    url: where the methods are, http or https.
+    url: where the methods are, http or https; or ws or wss, for one connection on which many calls are under way at a
+        time, can report how far they are and can be cancelled.
     headers: sent with each request, such as Authorization.
-    timeout_s: how long a call may take, connecting included.
+    timeout_s: how long a call may take, connecting included; on a WebSocket, from one report of its progress to the
+        next.
     retries: how often a request is sent again that cannot have been run: there was no connection, or the server
         answered 429 or 503. Pauses double from `retry_pause_s` on, unless the server says how long to wait.
     retry_lost: whether also what may have been run is sent again: only for methods that may be run twice.
@@ -394,7 +397,22 @@ class BaseClient(Named[R]):
             self._tracing = ClientTracing()
         self._timeout_s = timeout_s
         self._retries = Retries(retries, retry_lost, retry_pause_s)
-        self._transport = transport or self._connections(url, tls)
+        self._transport = transport or self._transport_to(url, tls)
+        self._tells_progress = getattr(self._transport, "tells_progress", False)
+
+    @classmethod
+    def _transport_to(cls, url: str, tls: ssl.SSLContext | None) -> Any:
+        if url.startswith(("ws://", "wss://")):
+            return cls._websocket(url, tls)
+        return cls._connections(url, tls)
+
+    @staticmethod
+    def _websocket(url: str, tls: ssl.SSLContext | None) -> Any:
+        raise NotImplementedError
+
+    def _options(self, on_progress: OnProgress | None) -> dict[str, Any]:
+        """Return what a transport is told that can tell of progress."""
+        return {"on_progress": on_progress} if on_progress is not None and self._tells_progress else {}
 
     def _headers(self) -> dict[str, str]:
         told = self._tracing.headers()
@@ -409,22 +427,60 @@ class Client(BaseClient[Any]):
 
     _connections = Connections
 
+    @staticmethod
+    def _websocket(url: str, tls: ssl.SSLContext | None) -> Any:
+        from .websocket_transport import WebSocketConnection  # for its cost
+
+        return WebSocketConnection(url, tls)
+
     def call(
-        self, method: str, params: Params | None = None, *, timeout_s: float | None = None, returns: Hint = Any
+        self,
+        method: str,
+        params: Params | None = None,
+        *,
+        timeout_s: float | None = None,
+        returns: Hint = Any,
+        on_progress: OnProgress | None = None,
     ) -> Any:
         """Return the result of a call; `returns` is the type to make of it.
+
+        on_progress: called with each `Progress` that the method reports over a WebSocket, in this thread. What it
+            raises ends the call, there too; so do a timeout and Ctrl-C.
 
         Raises RemoteError for an error that the server answered, TransportError when there is no answer.
         """
         with self._tracing.span(method):
             request = self._calls.request(method, params)
-            reply = self._post(request, timeout_s)
+            reply = self._post(request, timeout_s, on_progress)
             return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
 
     def notify(self, method: str, params: Params | None = None) -> None:
         """Call a method without an answer: the server tells neither result nor error of the method."""
         with self._tracing.span(method):
             self._calls.accepted(self._post(self._calls.notification(method, params)))
+
+    def start(self, method: str, params: Params | None = None, *, returns: Hint = Any) -> Running[Any]:
+        """Begin a call over a WebSocket and return what will have its result, and can cancel it.
+
+        Raises TypeError when the URL is none of a WebSocket; see `call`.
+        """
+        if not self._tells_progress:
+            raise TypeError(
+                f"A call can be started over a WebSocket alone: {self._calls.url} is none (ws:// or wss://)"
+            )
+        from .websocket_transport import Running  # for its cost
+
+        request = self._calls.request(method, params)
+
+        def read(outcome: Reply | OSError) -> Any:
+            reply = self._calls.answered(outcome)
+            return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
+
+        try:
+            sent = self._transport.start(encode(request), self._headers(), self._timeout_s)
+        except OSError as error:
+            sent = error
+        return read(sent) if isinstance(sent, Reply | OSError) else Running(sent, read)
 
     def batch(self) -> SyncBatch:
         """Return a batch, for a `with` block whose end sends it."""
@@ -437,16 +493,23 @@ class Client(BaseClient[Any]):
     def _call_by_name(self, method: str, params: Params | None) -> Any:
         return self.call(method, params)
 
-    def _post(self, content: Request | list[Request], timeout_s: float | None = None) -> Reply:
-        encoded, attempt = encode(content), 0
-        while (pause := self._retries.pause(attempt, outcome := self._attempt(encoded, timeout_s))) is not None:
+    def _post(
+        self,
+        content: Request | list[Request],
+        timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Reply:
+        encoded, attempt, options = encode(content), 0, self._options(on_progress)
+        while (
+            pause := self._retries.pause(attempt, outcome := self._attempt(encoded, timeout_s, options))
+        ) is not None:
             time.sleep(pause)
             attempt += 1
         return self._calls.answered(outcome)
 
-    def _attempt(self, encoded: bytes, timeout_s: float | None) -> Reply | OSError:
+    def _attempt(self, encoded: bytes, timeout_s: float | None, options: dict[str, Any]) -> Reply | OSError:
         try:
-            reply: Reply = self._transport.send(encoded, self._headers(), timeout_s or self._timeout_s)
+            reply: Reply = self._transport.send(encoded, self._headers(), timeout_s or self._timeout_s, **options)
         except OSError as error:
             return error
         return reply
@@ -466,13 +529,25 @@ class AsyncClient(BaseClient[Awaitable[Any]]):
 
     _connections = AsyncConnections
 
+    @staticmethod
+    def _websocket(url: str, tls: ssl.SSLContext | None) -> Any:
+        from .websocket_transport import AsyncWebSocketConnection  # for its cost
+
+        return AsyncWebSocketConnection(url, tls)
+
     async def call(
-        self, method: str, params: Params | None = None, *, timeout_s: float | None = None, returns: Hint = Any
+        self,
+        method: str,
+        params: Params | None = None,
+        *,
+        timeout_s: float | None = None,
+        returns: Hint = Any,
+        on_progress: OnProgress | None = None,
     ) -> Any:
-        """Return the result of a call; see `Client.call`."""
+        """Return the result of a call; see `Client.call`. Over a WebSocket, cancelling the task ends the call."""
         with self._tracing.span(method):
             request = self._calls.request(method, params)
-            reply = await self._post(request, timeout_s)
+            reply = await self._post(request, timeout_s, on_progress)
             return converted(self._calls.result(self._calls.content_of(reply), request["id"], reply.status), returns)
 
     async def notify(self, method: str, params: Params | None = None) -> None:
@@ -491,16 +566,25 @@ class AsyncClient(BaseClient[Awaitable[Any]]):
     def _call_by_name(self, method: str, params: Params | None) -> Awaitable[Any]:
         return self.call(method, params)
 
-    async def _post(self, content: Request | list[Request], timeout_s: float | None = None) -> Reply:
-        encoded, attempt = encode(content), 0
-        while (pause := self._retries.pause(attempt, outcome := await self._attempt(encoded, timeout_s))) is not None:
+    async def _post(
+        self,
+        content: Request | list[Request],
+        timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Reply:
+        encoded, attempt, options = encode(content), 0, self._options(on_progress)
+        while True:
+            outcome = await self._attempt(encoded, timeout_s, options)
+            pause = self._retries.pause(attempt, outcome)
+            if pause is None:
+                break
             await asyncio.sleep(pause)
             attempt += 1
         return self._calls.answered(outcome)
 
-    async def _attempt(self, encoded: bytes, timeout_s: float | None) -> Reply | OSError:
+    async def _attempt(self, encoded: bytes, timeout_s: float | None, options: dict[str, Any]) -> Reply | OSError:
         try:
-            reply: Reply = await self._transport.send(encoded, self._headers(), timeout_s or self._timeout_s)
+            reply: Reply = await self._transport.send(encoded, self._headers(), timeout_s or self._timeout_s, **options)
         except OSError as error:
             return error
         return reply

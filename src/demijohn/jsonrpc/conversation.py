@@ -3,8 +3,7 @@
 Each message is answered as a POST of the same content with the header fields of the handshake would be, hooks of the
 application included; so nothing that guards the one is missing for the other. What a connection adds is that many
 messages are in hand at a time, that a method can tell its caller how far it is (`rpc.progress`), and that the caller
-can end it (`rpc.cancel`). Both names are among those that the specification keeps for extensions (section 4.3), so
-that no method can have them.
+can end it (`rpc.cancel`).
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ from . import encoding, protocol
 from .origins import is_own_page
 from .protocol import (
     ABSENT,
+    CANCEL,
+    PROGRESS,
     Absent,
     Call,
     Id,
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
     from ..app import Flask
-
-CANCEL = "rpc.cancel"
-PROGRESS = "rpc.progress"
 
 # What a message is answered for is kept here in its environ.
 _EXCHANGE = "demijohn.jsonrpc.exchange"

@@ -21,7 +21,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from ..message import BadResponse, ProtocolError, RequestHead, ResponseMessage, Suspended, Switching
+from ..message import NOT_BEGUN, BadResponse, ProtocolError, RequestHead, ResponseMessage, Suspended, Switching
 from ..typing import Conversation, Route
 from .http1 import plain_answer
 from .leadership import Member
@@ -411,7 +411,7 @@ class _Peer:
 
     def _say_goodbye(self) -> None:
         if not self._in_hand:
-            self._close(GOING_AWAY, "the server stops")
+            self._close(GOING_AWAY, NOT_BEGUN)
 
     def _close(self, code: int, reason: str) -> None:
         if not self._socket.closing:
