@@ -220,6 +220,24 @@ def test_in_debug_mode_the_client_is_told_what_happened_and_where(app: Flask, js
     assert "executable" in error
 
 
+@pytest.mark.parametrize("method", ["nope", "add", "wrong"])
+def test_in_debug_mode_an_error_that_no_code_of_the_application_raised_has_no_traceback(
+    app: Flask, jsonrpc: JSONRPC, method: str
+) -> None:
+    @jsonrpc.middleware
+    def pass_by(request: Any) -> Iterator[None]:
+        yield
+
+    def wrong() -> int:
+        return "no number"  # type: ignore[return-value]
+
+    app.debug = True
+    app.logger.disabled = True
+    jsonrpc.register(lambda a, b: a + b, "add")
+    jsonrpc.register(wrong)
+    assert set(call(app, method).json["error"]) == {"name", "code", "message", "data"}
+
+
 def test_a_type_error_inside_a_method_is_no_fault_of_the_params(app: Flask, jsonrpc: JSONRPC) -> None:
     app.logger.disabled = True
     jsonrpc.register(lambda: "a" + 1, "fail")  # type: ignore[operator]

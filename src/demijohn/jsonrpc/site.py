@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 import weakref
@@ -330,12 +331,12 @@ class JSONRPCSite:
         return self.error_answer(None if call.id is ABSENT else call.id, answer, headers)  # type: ignore[arg-type]
 
     def error_answer(self, id: Id, error: JSONRPCError, headers: HeadersValue = NO_HEADERS) -> Answer:
-        """Return the answer for an error; in debug mode it has the traceback in it."""
+        """Return the answer for an error; in debug mode it has the traceback in it, unless that is ours alone."""
         member = error.jsonrpc_format
         if member["message"] is None:
             member["message"] = ""  # section 5.1: it is a string
-        if current_app.debug:
-            cause = getattr(error, "original_exception", None) or error
+        cause = getattr(error, "original_exception", None) or error
+        if current_app.debug and not _is_raised_here(cause):
             member["stack"] = "".join(traceback.format_exception(cause))
             member["executable"] = sys.executable
         return protocol.error_response(id, member), error.status_code, headers
@@ -466,6 +467,15 @@ def _fields_of(error: HTTPException) -> HeadersValue:
     """Return the header fields that come with an HTTP error, such as Retry-After, without those of its content."""
     fields = error.get_headers() if error.response is None else list(error.response.headers)
     return [(name, value) for name, value in fields if not name.lower().startswith("content-")]
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    """Whether no code but ours has to do with an error: it was made and not raised, or raised in this package."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not frames or frames[-1].f_code.co_filename.startswith(_HERE)
+
+
+_HERE = os.path.dirname(__file__) + os.sep
 
 
 def _encode(response: Any) -> bytes:
