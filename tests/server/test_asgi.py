@@ -345,6 +345,7 @@ def test_a_handshake_that_breaks_the_rules_is_refused(server: Any) -> None:
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n",
     )
     assert answer.startswith(b"HTTP/1.1 426 Upgrade Required")
+    assert b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" in answer
     assert b"Sec-WebSocket-Version: 13" in answer
 
 

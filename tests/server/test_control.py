@@ -12,6 +12,8 @@ import select
 import signal
 import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,10 @@ def test_other_paths_and_methods_are_refused_and_what_is_done_is_not_told_there(
     assert ask(status_address, "/") == (404, "There are /livez, /readyz, /metrics.\n")
     assert ask(status_address, "/status.json")[0] == 404
     assert ask(status_address, "/livez", "POST")[0] == 405
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://{status_address}/livez", b"content", timeout=30)
+    assert refused.value.headers["Allow"] == "GET, HEAD"
+    refused.value.close()
     assert ask(status_address, "/livez", "HEAD") == (200, "")
     with socket.create_connection(tuple(status_address.split(":")), timeout=30) as sock:  # type: ignore[arg-type]
         sock.sendall(b"hello\r\n\r\n")

@@ -418,6 +418,8 @@ def test_a_full_disk_is_the_servers_fault_not_the_clients() -> None:
     assert isinstance(error, ProtocolError)
     assert error.status == 503
     assert isinstance(error.__cause__, OSError)
+    http.events.clear()
+    assert b"\r\nRetry-After: 5\r\n" in http.respond_to_error(error)
 
 
 def test_the_spool_of_an_unfinished_request_is_closed_when_it_is_dropped() -> None:

@@ -16,6 +16,7 @@ from .websocket import (
     INTERNAL_ERROR,
     NORMAL,
     SERVICE_RESTART,
+    VERSION_LINES,
     Closed,
     Handshake,
     WebSocket,
@@ -84,8 +85,8 @@ class WebSocketExchange:
         except ProtocolError as error:
             log.info("Refused a WebSocket of %s: %s", self.head, error)
             message = plain_answer(error.status, error.detail)
-            if error.status == 426:  # RFC 6455 §4.4
-                message.field_lines += b"Sec-WebSocket-Version: 13\r\n"
+            if error.status == 426:
+                message.field_lines += VERSION_LINES
             self._answer(message)
             return None
         scope = self._gateway.scope("websocket", _VERSIONS, self.head, self._settings.root_path or "")

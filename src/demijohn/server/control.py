@@ -186,7 +186,9 @@ def _page_for(head: RequestHead, pages: dict[bytes, Page]) -> ResponseMessage:
     if answer is None:
         return page("404 Not Found", b"There are " + b", ".join(pages) + b".\n")
     if head.method not in ("GET", "HEAD"):
-        return page("405 Method Not Allowed", b"There are GET and HEAD.\n")
+        refused = page("405 Method Not Allowed", b"There are GET and HEAD.\n")
+        refused.field_lines += b"Allow: GET, HEAD\r\n"
+        return refused
     return answer()
 
 

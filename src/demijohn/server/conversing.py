@@ -33,6 +33,7 @@ from .waiting import Waiting
 from .websocket import (
     GOING_AWAY,
     INTERNAL_ERROR,
+    VERSION_LINES,
     Closed,
     Handshake,
     Message,
@@ -81,8 +82,8 @@ class ConversingEngine(NativeEngine):
         except ProtocolError as error:
             log.info("Refused a WebSocket of %s: %s", head, error)
             refusal = plain_answer(error.status, error.detail)
-            if error.status == 426:  # RFC 6455 §4.4
-                refusal.field_lines += b"Sec-WebSocket-Version: 13\r\n"
+            if error.status == 426:
+                refusal.field_lines += VERSION_LINES
         except BadResponse as error:
             refusal = _failure(head, error)
         else:

@@ -882,9 +882,11 @@ class Connection:
 def plain_answer(status: int, sentence: str) -> ResponseMessage:
     """Return an answer of the server's own: a status and one sentence."""
     content = (sentence + "\n").encode()
+    # RFC 9110 §10.2.3: what is short for a moment may be there again soon.
+    retry = b"Retry-After: 5\r\n" if status == 503 else b""
     return ResponseMessage(
         f"{status} {REASONS.get(status, '')}".rstrip(),
-        b"Content-Type: text/plain; charset=utf-8\r\n",
+        b"Content-Type: text/plain; charset=utf-8\r\n" + retry,
         content,
         len(content),
     )

@@ -30,6 +30,9 @@ _LONGEST_CONTROL = 125
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, NO_CODE, ABNORMAL = 1000, 1001, 1002, 1005, 1006
 INVALID_DATA, TOO_BIG, INTERNAL_ERROR, SERVICE_RESTART = 1007, 1009, 1011, 1012
 
+# What 426 has to say (RFC 6455 §4.4, RFC 9110 §15.5.22).
+VERSION_LINES = b"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+
 # What a compressor of ours remembers: 4 KB of window and 16 KB of state instead of 32 KB and 256 KB, as each connection
 # has one, and messages are short.
 _WINDOW_BITS = 12
