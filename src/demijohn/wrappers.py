@@ -252,7 +252,10 @@ class Request(RequestBase):
     @property
     def max_content_length(self) -> int | None:
         """The most bytes of content that may be read; more is answered 413. `MAX_CONTENT_LENGTH` unless set here."""
-        return self._limit("_max_content_length", "MAX_CONTENT_LENGTH")
+        limit = self._max_content_length
+        if limit is None and (app := _cv_app.app()) is not None:
+            limit = app.config["MAX_CONTENT_LENGTH"]
+        return limit
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
@@ -423,7 +426,7 @@ class Response(ResponseBase):
         """
         self = cls.__new__(cls)
         self._status, self._status_code = cls._stock_status
-        self.headers = headers = Headers()
+        self.headers = headers = _new_headers(Headers)
         headers._list = [("Content-Type", content_type), ("Content-Length", str(len(content)))]
         self.response = [content]
         self.direct_passthrough = False
@@ -452,6 +455,7 @@ class Response(ResponseBase):
         return super().max_cookie_size if app is None else app.config["MAX_COOKIE_SIZE"]
 
 
+_new_headers = Headers.__new__  # whose constructor has nothing more to do than to make the list
 # By media type, what the constructor makes of it.
 _content_types: dict[str | None, str] = {}
 _MOST_CONTENT_TYPES = 100

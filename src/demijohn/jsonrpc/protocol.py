@@ -196,7 +196,7 @@ def read_call(member: Any) -> Call:
     if type(method) is not str:
         _refuse(InvalidRequestError, 'The member "method" must be a string')
     id = member.get("id", ABSENT)
-    if not _is_id(id) and id is not ABSENT:
+    if type(id) not in _TYPES_OF_ID and id is not ABSENT:
         _refuse(InvalidRequestError, 'The member "id" must be a string, a number or null')
     return Call(method, member.get("params", _NO_PARAMS), id)
 
@@ -204,16 +204,15 @@ def read_call(member: Any) -> Call:
 def maybe_id(member: Any) -> Id:
     """Return the id of a member that is no Request object, or None when there is none to be found (section 5)."""
     id = member.get("id") if type(member) is dict else None
-    return id if _is_id(id) else None
+    return id if type(id) in _TYPES_OF_ID else None
 
 
 _decode = msgspec.json.Decoder().decode
 _NO_PARAMS: Final[list[Any]] = []
 
 
-def _is_id(value: Any) -> bool:
-    # By type, because True is an int to isinstance and no number to JSON.
-    return value is None or type(value) in (str, int, float)
+# By type, because True is an int to isinstance and no number to JSON.
+_TYPES_OF_ID: Final = frozenset({str, int, float, type(None)})
 
 
 def _refuse(error: type[JSONRPCError], message: str) -> NoReturn:

@@ -69,7 +69,7 @@ class Method:
 
         Raises InvalidParamsError (-32602), whose data names the parameter and what is wrong with it.
         """
-        if not isinstance(params, list | dict):
+        if type(params) is not dict and not isinstance(params, list | dict):
             shown = encode(params).decode().strip() if not isinstance(params, str) else params[:100]
             # Part of the answer: the words are those clients of Flask-JSONRPC get.
             message = f"Parameter structures are by-position (list) or by-name (dict): {shown}"

@@ -172,7 +172,7 @@ class JSONRPCSite:
     def _sent(self) -> Any:
         """Return the member or the members that the current HTTP request holds."""
         current = _cv_request.get().request
-        if not _is_json(current.content_type):
+        if current.content_type != CONTENT_TYPE and not _is_json(current.content_type):
             message = f"Invalid mime type for JSON: {current.mimetype}, use header Content-Type: application/json"
             raise ParseError(data={"message": message})
         try:
@@ -216,7 +216,11 @@ class JSONRPCSite:
     def _run(self, call: Call, method: Method) -> Answer:
         arguments, named = method.bind(call.params)
         function = current_app.ensure_sync(method.function) if method.is_async else method.function
-        return self._answer(call, method, function(*arguments, **named))
+        result = function(*arguments, **named)
+        if type(result) is tuple or call.id is ABSENT:
+            return self._answer(call, method, result)
+        # As `_answer` does. bench/jsonrpc_calls.py: 0.4 us less a call.
+        return {"id": call.id, "jsonrpc": protocol.VERSION, "result": method.check(result)}, 200, NO_HEADERS
 
     @contextmanager
     def _around(self, call: Call, method: Method | None = None) -> Iterator[None]:
@@ -479,16 +483,17 @@ _HERE = os.path.dirname(__file__) + os.sep
 
 
 def _encode(response: Any) -> bytes:
-    provider = _cv_app.get().app.json
+    provider = _current_application().json
     # A provider of the user's own knows types that we do not, or writes the others differently.
     if type(provider) is DefaultJSONProvider and provider.default is DefaultJSONProvider.default:
         # A batch in one go or not at all: each of its results may hold an iterator.
         return encoding.encode_simple(response) if isinstance(response, list) else encoding.encode(response)
     try:
-        return provider.dumps(response).encode() + b"\n"
+        text: str = provider.dumps(response)
+        return text.encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise encoding.Unserializable(str(error)) from error
 
 
 def _current_application() -> Any:
-    return current_app._get_current_object()  # type: ignore[attr-defined]
+    return _cv_app.app() or current_app._get_current_object()  # type: ignore[attr-defined]  # which says what is missing
