@@ -1,4 +1,4 @@
-"""Time what large content costs on its way in, step by step, without a peer: `python -m bench.bodies`.
+"""Time what content costs on its way in and out, step by step, without a peer: `python -m bench.bodies`.
 
 Each line is the best of several batches, in microseconds of CPU time.
 """
@@ -6,6 +6,7 @@ Each line is the best of several batches, in microseconds of CPU time.
 from __future__ import annotations
 
 import itertools
+import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from werkzeug.wrappers import Request as WerkzeugRequest
 
 from bench.scenarios import BOUNDARY, UPLOAD
 from demijohn.environ import environ_of
-from demijohn.message import Origin, RequestHead
+from demijohn.message import Origin, RequestHead, ResponseMessage
 from demijohn.routing import Router
-from demijohn.server.http1 import AnswerHeads, Connection
+from demijohn.server.gathering import Gatherer
+from demijohn.server.http1 import AnswerHeads, Connection, Framing
+from demijohn.server.sending import Answer, framed, next_part
 from demijohn.server.settings import Settings
 from demijohn.wrappers import Request
 
@@ -26,6 +29,7 @@ BATCHES = 8
 CONTENT = UPLOAD.encode()
 TYPE = b"multipart/form-data; boundary=" + BOUNDARY.encode()
 FIELDS = [(b"host", b"localhost"), (b"content-type", TYPE), (b"content-length", b"%d" % len(CONTENT))]
+PART = b"x" * 1023 + b"\n"
 SETTINGS = Settings()
 ROUTE = next(iter(Router(Map([Rule("/upload", endpoint="upload")])).fixed["POST"].values()))
 
@@ -82,6 +86,37 @@ def write_alone() -> None:
         spool.write(CONTENT)
 
 
+class Reader:
+    """What takes a stream, and forgets it."""
+
+    def __init__(self) -> None:
+        self.sock, self._peer = socket.socketpair()
+        for end, option in ((self.sock, socket.SO_SNDBUF), (self._peer, socket.SO_RCVBUF)):
+            end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+        self.unsent: bytes | memoryview | None = None
+        self._room = bytearray(1 << 20)
+
+    def send(self) -> None:
+        assert self.unsent is not None
+        assert self.sock.send(self.unsent) == len(self.unsent)
+        self.unsent = None
+        self._peer.recv_into(self._room)
+
+
+def send_stream(reader: Reader, gatherer: Gatherer | None) -> None:
+    head = RequestHead("GET", b"/stream", (1, 1), [], Origin())
+    framing = Framing(chunked=True, content_length=None)
+    answer = Answer(head, ResponseMessage("200 OK", b"", b""), ROUTE, 0.0)
+    answer.parts = iter([PART] * 64)
+    while answer.parts is not None:
+        if gatherer is not None:
+            gatherer.fill(reader, answer, framing)
+        else:
+            part = next_part(answer)
+            reader.unsent = framed(answer, framing, [part] if part else [], is_last=part is None)
+        reader.send()
+
+
 def main() -> None:
     length = b"Content-Length: %d" % len(CONTENT)
     for size, framing in itertools.product((1 << 16, 1 << 18), (length, b"Transfer-Encoding: chunked")):
@@ -91,6 +126,10 @@ def main() -> None:
     print(f"{alone_us:8.0f} us  the temporary file alone; taken off below")
     print(f"{cpu_us(lambda: parse(Request)) - alone_us:8.0f} us  the form of it")
     print(f"{cpu_us(lambda: parse(WerkzeugRequest)) - alone_us:8.0f} us  the form of it, by Werkzeug")
+    reader = Reader()
+    gatherer = Gatherer(set(), lambda _: None)
+    print(f"{cpu_us(lambda: send_stream(reader, gatherer)):8.0f} us  a stream of 64 x 1 KB, gathered")
+    print(f"{cpu_us(lambda: send_stream(reader, None)):8.0f} us  a stream of 64 x 1 KB, part by part")
 
 
 if __name__ == "__main__":

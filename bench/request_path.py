@@ -10,6 +10,7 @@ import timeit
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from operator import is_
+from typing import Any
 
 from werkzeug.local import LocalProxy as WerkzeugProxy
 from werkzeug.wrappers import Request as WerkzeugRequest
@@ -19,7 +20,7 @@ from demijohn.ctx import AppContext, RequestContext
 from demijohn.environ import environ_of
 from demijohn.fastpath import _is_plain, stages_of
 from demijohn.globals import _cv_app, _cv_request
-from demijohn.message import Origin, RequestHead
+from demijohn.message import Origin, RequestHead, response_message
 from demijohn.routing import _walk
 
 CALLS = 20_000
@@ -97,6 +98,23 @@ def main() -> None:
         request = Request.of_head(cookie)
         return request.environ, request.cookies
 
+    def start_response(status: str, fields: list[tuple[str, str]], *_: object) -> Any:
+        response_message(status, fields, b"")
+
+    def stream(is_plain: bool) -> None:
+        response = Response(iter([b"x"] * 64))
+        if is_plain:
+            message = app._fast_path._message(response, hello)
+            parts, close = message.content, message.close
+        else:
+            hello.environ = None
+            given: Any = response(environ_of(hello), start_response)
+            parts, close = given, given.close
+        for _ in parts:
+            pass
+        assert close is not None
+        close()
+
     steps: dict[str, Callable[[], object]] = {
         "look whether a stage was replaced": lambda: all(map(is_, stages_of(Flask), app._fast_path._stock_stages)),
         "match /": lambda: match(hello),
@@ -117,6 +135,8 @@ def main() -> None:
         "Response of text": lambda: hooked_path._response_of_text("Hello, World!"),
         "Response of content of a media type": lambda: Response._of_mimetype(b"x", "application/json"),
         "Response of text by its constructor": lambda: Response("Hello, World!"),
+        "stream of 64 parts": lambda: stream(True),
+        "stream of 64 parts, by calling the response": lambda: stream(False),
         "cookies": lambda: Request.of_head(cookie).cookies,
         "cookies, the environ made first": cookies_by_environ,
         "Response by its constructor": lambda: Response(b"x", content_type="application/json"),

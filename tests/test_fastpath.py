@@ -130,9 +130,41 @@ class Teapot(Exception):
     pass
 
 
+def test_a_stream_is_closed_inside_out() -> None:
+    app = Flask("streams")
+    closed = []
+
+    class Parts:
+        def __iter__(self) -> Iterator[str]:
+            return iter("ab")
+
+        def close(self) -> None:
+            closed.append("parts")
+
+    @app.get("/")
+    def view() -> Response:
+        response = Response(Parts())
+        response.call_on_close(lambda: closed.append("response"))
+        return response
+
+    assert short_way(app, head()) == long_way(app, head())
+    assert closed == ["parts", "response"] * 2
+
+
 def _generated() -> Iterator[str]:
     yield "a"
     yield "b"
+
+
+def _shouted(response: Response) -> Iterator[bytes]:
+    return (part.upper() for part in Response.iter_encoded(response))
+
+
+def _closing(parts: Iterator[str]) -> Response:
+    response = Response(parts)
+    mark = request.environ.setdefault("test.closed", [])
+    response.call_on_close(lambda: mark.append("closed"))
+    return response
 
 
 def _raise(error: Exception) -> Any:
@@ -155,6 +187,14 @@ DEEDS: dict[str, Callable[[], Any]] = {
     "not modified": lambda: ("", 304, {"ETag": '"x"'}),
     "generator": lambda: _generated(),
     "iterator of bytes": lambda: iter([b"1", b"2"]),
+    "stream": lambda: Response(_generated(), 206, {"X-S": "s"}, mimetype="text/csv"),
+    "stream of declared length": lambda: Response(_generated(), headers={"Content-Length": "2"}),
+    "stream to elsewhere": lambda: Response(_generated(), 302, {"Location": "/ä"}),
+    "stream without content": lambda: Response(_generated(), 204),
+    "stream that is closed": lambda: _closing(_generated()),
+    "stream with an encoding of its own": lambda: type("R", (Response,), {"iter_encoded": _shouted})(_generated()),
+    "stream as it is": lambda: Response(iter([b"1", b"2"]), direct_passthrough=True),
+    "several parts": lambda: Response(["a", b"b"]),
     "jsonify": lambda: jsonify(a=1),
     "redirect": lambda: redirect("/elsewhere?ä"),
     "wsgi": lambda: lambda environ, start_response: (start_response("299 W", [("X-W", "w")]), [b"w"])[1],

@@ -71,6 +71,7 @@ HANDLING = frozenset({"handle_user_exception", "handle_http_exception"})
 handling_of = attrgetter(*sorted(HANDLING))
 # And for a Response: how it is made, and what it does on its way to the wire.
 _sending_of = attrgetter("__call__", "get_wsgi_response", "get_wsgi_headers", "get_app_iter")
+_streaming_of = attrgetter("__call__", "get_wsgi_response", "get_wsgi_headers", "get_app_iter", "iter_encoded")
 _making_and_sending_of = attrgetter(
     "__init__",
     "default_mimetype",
@@ -88,6 +89,7 @@ _STATUS_OF_CONTENT = {
 }
 _STOCK_JSON_RESPONSE = DefaultJSONProvider.response
 _STOCK_SENDING = _sending_of(Response)
+_STOCK_STREAMING = _streaming_of(Response)
 _STOCK_MAKING_AND_SENDING = _making_and_sending_of(Response)
 
 
@@ -544,6 +546,18 @@ class FastPath:
             return ResponseMessage("200 OK", lines, body[0])
         return None
 
+    def _is_plain_stream(self, response: Response, head: RequestHead) -> bool:
+        """Whether calling a response would give its parts and fields as they are."""
+        return (
+            not isinstance(response.response, list | tuple)  # their length would be declared
+            and not response.direct_passthrough
+            and head.method != "HEAD"
+            and response.status_code >= 200
+            and response.status_code not in (204, 304)
+            and all(map(is_, _streaming_of(type(response)), _STOCK_STREAMING))
+            and not any(name.lower() in _RESOLVED for name, _ in response.headers._list)
+        )
+
     def _message(self, response: Response, head: RequestHead) -> ResponseMessage:
         """Turn a response into what goes on the wire, as calling it with an environ would."""
         if type(response) is Response and all(map(is_, _sending_of(Response), _STOCK_SENDING)):
@@ -568,6 +582,9 @@ class FastPath:
                     break
             else:
                 return response_message(response.status, fields, body[0])
+        if self._is_plain_stream(response, head):
+            # bench/request_path.py: 64 parts and their head in 10 us, by calling the response in 18.
+            return response_message(response.status, headers._list, response.iter_encoded(), response.close)
         start: list[Any] = []
         content = response(environ_of(head), lambda *given: start.extend(given))  # type: ignore[arg-type]
         status, header_list, *_ = start

@@ -144,3 +144,30 @@ def test_a_view_is_not_slow_because_the_machine_is_busy() -> None:
     member.delay_s += 0.005
     member.learn(route, 0.02)
     assert route.wall_s > SLOW_S
+
+
+def test_the_watch_does_not_sleep_while_something_is_attended() -> None:
+    stage = Stage(2)
+    stage.team.start()
+    try:
+        assert stage.led.acquire(timeout=10)
+        assert stage.team.leader is not None
+        stage.team.before_poll(stage.team.leader)  # so that there is no leader to watch
+
+        def watch_often() -> None:
+            while not over.is_set():
+                stage.team.watch(3600.0)
+                watched.release()
+
+        watched, over = threading.Semaphore(0), threading.Event()
+        watch = threading.Thread(target=watch_often)
+        watch.start()
+        stage.team.attend("this")
+        assert all(watched.acquire(timeout=10) for _ in range(5))
+        over.set()
+        stage.team.attended.discard("this")
+        stage.team.wake_watch()
+        watch.join(10)
+        assert not watch.is_alive()
+    finally:
+        stage.end()

@@ -565,11 +565,116 @@ def test_a_stream_that_waits_between_its_parts_sends_each_at_once(serve: Any, ap
     received.close()
 
 
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("declared", [None, 8])
+def test_parts_that_come_at_once_wait_for_none_that_does_not(
+    serve: Any, application: Application, slow: bool, declared: int | None
+) -> None:
+    turnstile = Turnstile()
+
+    def parts() -> Iterator[bytes]:
+        for part in (b"a", b"b", b"c", b"-", b"d", b"e", b"f", b"-"):
+            if part == b"-":
+                turnstile.pass_through()
+            yield part
+
+    route = application.add("/stream", lambda head: answer(parts(), content_length=declared))
+    serving = serve(application, threads=2)
+    client = serving.connect()
+    received = client.sock.makefile("rb")
+    for _ in range(3):
+        route.wall_s = 1.0 if slow else 0.0  # whether another thread polls meanwhile
+        client.request("/stream")
+        for three in (b"abc", b"-def"):
+            turnstile.wait_for()
+            assert content_of(received, len(three), declared is None) == three  # while the next part is awaited
+            turnstile.release()
+        assert content_of(received, 1, declared is None) == b"-"
+        if declared is None:
+            assert received.read(5) == b"0\r\n\r\n"
+    received.close()
+    assert client.get() == (200, b"hello")
+
+
+def content_of(received: Any, size: int, chunked: bool) -> bytes:
+    """Read so much content, behind a head if there is one."""
+    content = b""
+    while len(content) < size:
+        if not chunked:
+            piece = received.read(1)
+            if piece == b"H":  # "TTP/1.1 200 OK"
+                while received.readline() != b"\r\n":
+                    pass
+                piece = received.read(1)
+            content += piece
+            continue
+        line = received.readline()
+        if line.startswith(b"HTTP/"):
+            while received.readline() != b"\r\n":
+                pass
+            line = received.readline()
+        content += received.read(int(line, 16))
+        assert received.readline() == b"\r\n"
+    return content
+
+
+def test_streams_come_as_they_were_made(serve: Any, application: Application) -> None:
+    """Whatever their parts are, however long each takes, and however slowly they are read."""
+    random_ = random.Random(1)
+    serving = serve(application, threads=3)
+    pause = threading.Event()  # never set: a part that takes longer than it may to be gathered, or than the watch waits
+
+    def parts(made: list[bytes], pauses: list[float]) -> Iterator[bytes]:
+        for part, pause_s in zip(made, pauses, strict=True):
+            if pause_s:
+                pause.wait(pause_s)
+            yield part
+
+    def exchange(number: int) -> None:
+        made = [os.urandom(random_.choice((0, 1, 10, 1000, 70_000))) for _ in range(random_.randrange(60))]
+        pauses = [random_.choice((0.0,) * 15 + (0.0003, 0.006)) for _ in made]
+        declared = random_.choice((None, sum(map(len, made))))
+        application.add(f"/{number}", lambda head: answer(parts(made, pauses), content_length=declared))
+        client = serving.connect()
+        outcomes.extend(client.get(f"/{number}") == (200, b"".join(made)) for _ in range(3))
+
+    outcomes: list[bool] = []
+    threads = [threading.Thread(target=exchange, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert outcomes == [True] * 36
+
+
+def test_a_peer_that_leaves_a_stream_that_waits_harms_nobody(serve: Any, application: Application) -> None:
+    turnstile = Turnstile()
+    closed = threading.Event()
+
+    def parts() -> Iterator[bytes]:
+        yield b"a"
+        yield b"b"
+        turnstile.pass_through()
+        yield from [b"c" * 70_000] * 200
+
+    application.add("/stream", lambda head: answer(parts(), close=closed.set))
+    serving = serve(application, threads=1)
+    client = serving.connect()
+    client.request("/stream")
+    turnstile.wait_for()
+    client.close()
+    turnstile.release()
+    assert closed.wait(PATIENCE_S)
+    assert serving.get() == (200, b"hello")
+
+
 # -- answers that fail ---------------------------------------------------------------------------------------
 
 
 def failing_parts() -> Iterator[bytes]:
     yield b"first"
+    yield b"second"
+    yield b"third"
     raise ValueError("in the middle")
 
 
@@ -579,7 +684,7 @@ def test_a_stream_that_fails_does_not_look_complete(
     application.add("/fails", lambda head: answer(failing_parts()))
     client = serve(application).connect()
     client.request("/fails")
-    assert client.rest().endswith(b"\r\n\r\n5\r\nfirst\r\n")
+    assert client.rest().partition(b"\r\n\r\n")[2] == b"5\r\nfirst\r\nb\r\nsecondthird\r\n"
     assert "The answer to GET /fails was cut off: the application failed" in caplog.text
     assert "in the middle" in caplog.text
 

@@ -121,6 +121,7 @@ class Member:
 class Team(Generic[Job]):
     """The threads of a worker.
 
+    attended: what the watch must not sleep for, see `attend`; whoever has put something in takes it out.
     leader: the member that polls; None after `stop`, and while every thread is inside a view and the system gives no
         other.
     """
@@ -144,6 +145,7 @@ class Team(Generic[Job]):
         self._reserves = 0  # of `members`
         self._most_reserves = _MOST_RESERVES
         self._answered_by_gone = 0  # requests
+        self.attended: set[object] = set()
         # Between the leader and the watch, see `watch`.
         self._polling: Member | None = None
         self._watch_sleeps = False
@@ -369,6 +371,12 @@ class Team(Generic[Job]):
         with contextlib.suppress(RuntimeError):  # somebody else was first
             self._watch_wake.release()
 
+    def attend(self, what: object) -> None:
+        """Have the watch come back every few milliseconds until `what` is no longer in `attended`."""
+        self.attended.add(what)
+        if self._watch_sleeps:
+            self.wake_watch()
+
     def sleep(self, longest_s: float) -> None:
         """Sleep until `wake_watch`, or for `longest_s`: where there is no leader that could be stuck in a view."""
         self._watch_wake.acquire(timeout=longest_s)
@@ -380,11 +388,11 @@ class Team(Generic[Job]):
 
         While the leader waits for events there is nothing to watch, and the watch sleeps until there are. It says
         that it sleeps before it looks whether the leader polls, and the leader says that it no longer polls before
-        it looks whether the watch sleeps: whichever comes second sees the other.
+        it looks whether the watch sleeps: whichever comes second sees the other. So it is with what is `attended`.
         """
         self._watch_sleeps = True
         leader = self._polling
-        if leader is not None and leader is self.leader:
+        if leader is not None and leader is self.leader and not self.attended:
             self._watch_wake.acquire(timeout=longest_s)
             self._watch_sleeps = False
         else:

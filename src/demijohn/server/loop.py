@@ -43,6 +43,7 @@ from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseM
 from ..typing import Gateway, Route
 from .activity import Activity, Task, place_of, stack_of
 from .eventloop import EventLoop
+from .gathering import Gatherer
 from .http1 import CONTINUE, AnswerHeads, Connection, plain_answer
 from .leadership import AVERAGE_WEIGHT, BEARABLE_S, SLOW_S, Member, Team
 from .lending import LentSocket, lend
@@ -50,7 +51,7 @@ from .limits import OVER_LIMIT, TimeLimits
 from .poller import READ, WRITE, Poller, new_poller
 from .proxy import Entrance, PreambleReader
 from .receiving import ContentReceiver
-from .sending import SENDFILE_BYTES, Answer, Truncated, in_context, next_part, send_file, use_file
+from .sending import SENDFILE_BYTES, Answer, Truncated, framed, in_context, next_part, send_file, use_file
 from .settings import Settings
 from .waiting import Waiting, late_answer
 
@@ -203,6 +204,7 @@ class Engine:
         self._for_leader: deque[Job] = deque()  # what found no free thread; each comes with a byte to wake the leader
         self._heads = AnswerHeads()
         self._content = ContentReceiver()
+        self._gatherer = Gatherer(self._team.attended, self._team.attend)
         if not settings.keep_alive_s:
             self._heads.drain()
         self._clients: dict[int, _Client] = {}
@@ -252,6 +254,8 @@ class Engine:
             until_over_limit = max(0.0, self._look_at_limits_at - now)
             self._watch(min(_IDLE_BEAT_S, until_given_up, until_over_limit))
             now = monotonic()
+            if self._team.attended:
+                self._gatherer.send_waiting()
             if now >= self._look_at_limits_at:
                 self._end_overdue(now)
             if now >= beat_at:
@@ -1047,11 +1051,14 @@ class Engine:
             elif answer.file is None:
                 answer.parts = filter(None, content)
                 # With the first part, so that one packet carries both, and a failure can still be answered as one.
-                data += next_part(answer, framing)
+                first = next_part(answer)
+                data += framed(answer, framing, [] if first is None else [first], is_last=first is None)
+                if answer.failure is not None:
+                    raise answer.failure
         except Exception as error:
             self._close_content(answer.head, answer.message)
             answer.message = _failure(answer.head, error)
-            answer.parts = None
+            answer.parts = answer.failure = None
             data = client.http.respond(answer.head, answer.message)
         member.since = 0.0
         if member.claimed and self._drops(member, answer.head, answer.message):
@@ -1114,8 +1121,6 @@ class Engine:
         while True:
             try:
                 unsent = client.unsent
-                if unsent is None and answer.parts is not None and client.http.framing is not None:
-                    unsent = client.unsent = next_part(answer, client.http.framing) or None
                 if unsent is not None:
                     sent = client.sock.send(unsent)
                     answer.taken_bytes += sent
@@ -1123,6 +1128,10 @@ class Engine:
                         client.unsent = memoryview(unsent)[sent:]
                         return False
                     client.unsent = None
+                elif answer.failure is not None:
+                    raise answer.failure
+                elif answer.parts is not None and client.http.framing is not None:
+                    self._gatherer.fill(client, answer, client.http.framing)
                 elif answer.file_left:
                     if file_bytes >= SENDFILE_BYTES:
                         return False

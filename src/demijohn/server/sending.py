@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
 from ..environ import FileWrapper
@@ -17,6 +18,8 @@ from .http1 import Framing
 
 log = logging.getLogger("demijohn.server")
 
+FAILED = "the application failed"
+
 # A file goes out in turns of at most this, so that a fast reader of a large one does not keep the thread.
 SENDFILE_BYTES = 1 << 20
 
@@ -24,11 +27,13 @@ SENDFILE_BYTES = 1 << 20
 class Answer:
     """An answer that could not be sent in one go.
 
+    failure: why it cannot be completed, to be raised when all that there was has been sent.
     taken_bytes: how much the socket has taken; waited_s: how long that has waited for the peer to read.
     """
 
     __slots__ = (
         "begun",
+        "failure",
         "file",
         "file_left",
         "file_offset",
@@ -47,6 +52,7 @@ class Answer:
         self.route = route
         self.begun = begun
         self.parts: Iterator[bytes] | None = None
+        self.failure: Truncated | None = None
         self.file: BinaryIO | None = None
         self.file_offset = self.file_left = 0
         self.sent_bytes = 0  # of content
@@ -58,29 +64,48 @@ class Truncated(Exception):
     """The content of an answer ended early or failed: the peer must not take it for complete."""
 
 
-def next_part(answer: Answer, framing: Framing) -> bytes:
-    """Return the next bytes of content with their framing; none, and `parts` is None, when there are no more.
+def next_part(answer: Answer) -> bytes | None:
+    """Return the next part of content that the application makes, None when there are no more.
 
-    Raises Truncated when the application fails or gives less than it declared.
+    Raises Truncated when the application fails.
     """
+    try:
+        return checked(taker(answer)())
+    except BaseException as error:  # of the application, as in `handle`
+        raise Truncated(FAILED) from error
+
+
+def taker(answer: Answer) -> Callable[[], Any]:
+    """Return what gives the next part of content, None at the end."""
     assert answer.parts is not None
     context = answer.message.context
-    try:
-        part = next(answer.parts, None) if context is None else context.run(next, answer.parts, None)
-        if part is not None and not isinstance(part, bytes):
-            raise TypeError(f"the content came as {type(part).__name__}, not as bytes")
-    except BaseException as error:  # of the application, as in `handle`
-        raise Truncated("the application failed") from error
-    if part is None:
+    return partial(next, answer.parts, None) if context is None else partial(context.run, next, answer.parts, None)
+
+
+def checked(part: Any) -> bytes | None:
+    if part is not None and not isinstance(part, bytes):
+        raise TypeError(f"the content came as {type(part).__name__}, not as bytes")
+    return part
+
+
+def framed(answer: Answer, framing: Framing, parts: list[bytes], is_last: bool) -> bytes:
+    """Return parts with their framing, and with what ends the content when they are the last.
+
+    When there are no more to come, `parts` of the answer is None, and `failure` says whether they were too few.
+    """
+    data = b""
+    if parts:
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        data = framing.part_bytes(content)
+        answer.sent_bytes += len(content)
+        if framing.overlong:
+            log.error("The content of %s is longer than its Content-Length and was cut", answer.head)
+            answer.parts = None
+    if is_last:
         answer.parts = None
         if framing.missing:
-            raise Truncated(f"the content is {framing.missing} bytes shorter than its Content-Length")
-        return framing.end_bytes()
-    data = framing.part_bytes(part)
-    answer.sent_bytes += len(part)
-    if framing.overlong:
-        log.error("The content of %s is longer than its Content-Length and was cut", answer.head)
-        answer.parts = None
+            answer.failure = Truncated(f"the content is {framing.missing} bytes shorter than its Content-Length")
+        data += framing.end_bytes()
     return data
 
 
