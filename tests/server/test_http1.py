@@ -237,6 +237,14 @@ def test_malformed_requests_are_refused_however_they_arrive(data: bytes, status:
     assert piecemeal in (status, 400)  # what is wrong may show before it is known to be another method or version
 
 
+def test_a_line_in_the_middle_of_a_head_is_not_taken_for_a_request_of_http_0_9() -> None:
+    http = received(get() + b"GET / HTTP/1.1\r\nHost")
+    http.events.clear()
+    http.receive_data(b": example.org\r\nConnection: close")
+    http.receive_data(b"\r\n\r\n")
+    assert outcome(http) == [("GET", b"/", (1, 1), b"")]
+
+
 def test_a_request_of_http_0_9_is_answered_though_nothing_comes_after_its_line() -> None:
     assert outcome(received(b"GET /\r\n")) == [505]
 

@@ -500,7 +500,8 @@ class Connection:
         raw += data
         line_begin = raw.rfind(b"\n") + 1
         line_bytes = len(raw) - line_begin - 1  # its line end may have begun
-        if _LINE_OF_HTTP_09.match(raw):
+        # Before the first request line with a version, what is here begins where the message does.
+        if self._parser.get_http_version() in ("0.0", "0.9") and _LINE_OF_HTTP_09.match(raw):
             self.refuse(ProtocolError(505, _UNKNOWN_VERSION))  # such a request is one line; the rest would never come
         elif not line_begin and line_bytes > limits.limit_request_line:
             self.refuse(ProtocolError(414, _LONG_LINE))
