@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.server.certificates import Authority
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -142,6 +144,39 @@ def test_a_message_is_answered_as_a_post_of_it_is(server: Any, peer: Peer) -> No
         if expected is not None:
             assert peer.receive() == expected, name
         assert peer.ask(call("add", "next", a=1, b=1)) == {"jsonrpc": "2.0", "id": "next", "result": 2}, name
+
+
+MEMBERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "jsonrpc": st.sampled_from(["2.0", "2.0", "1.0", 2]),
+        "method": st.sampled_from(["add", "add", "answered", "rpc.describe", "", 1]),
+        "id": st.none() | st.integers(-5, 5) | st.text(max_size=3) | st.booleans() | st.lists(st.none(), max_size=1),
+        "params": st.lists(st.integers(-9, 9) | st.text(max_size=2), max_size=3)
+        | st.dictionaries(st.sampled_from("abc"), st.integers(-9, 9))
+        | st.integers(),
+    },
+)
+CONTENT = (MEMBERS | st.lists(MEMBERS | st.integers(), max_size=3)).map(json.dumps) | st.text() | st.binary()
+
+
+def test_whatever_is_sent_is_answered_as_a_post_of_it_is(server: Any, peer: Peer) -> None:
+    connection = HTTPConnection("testserver")
+    connection.sock = server.connect()
+
+    @settings(deadline=None, max_examples=100)
+    @given(CONTENT)
+    def holds(content: str | bytes) -> None:
+        body = content.encode() if isinstance(content, str) else content
+        connection.request("POST", "/api", body, {"Content-Type": "application/json"})
+        expected = connection.getresponse().read()
+        peer.send(content)
+        if expected:
+            assert peer.receive() == json.loads(expected)
+        assert peer.ask(call("add", "next", a=1, b=1)) == {"jsonrpc": "2.0", "id": "next", "result": 2}
+
+    holds()
+    connection.close()
 
 
 @pytest.mark.parametrize("application", ["app", "wrapped"])
