@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..environ import environ_of
-from ..globals import current_app, request
+from ..globals import _cv_request, current_app, request
 from ..message import Offer, RequestHead, ResponseMessage
 from ..reporting import Follower, current
 from ..routing import Route
@@ -259,6 +259,8 @@ class WebSocketView:
             return self._open()
         tokens = _exchange.set(exchange), current.set(None)
         try:
+            if self._can_wait:  # the stock view: without the detours that find its method
+                return self._view.post()
             return current_app.ensure_sync(self._view.dispatch_request)()
         finally:
             _exchange.reset(tokens[0])
@@ -296,8 +298,11 @@ class WebSocketView:
 
 
 def _current_exchange() -> Exchange | None:
-    head: RequestHead | None = getattr(request, "_head", None)
-    environ = request.environ if head is None else environ_of(head)
+    """Return what the current request is answered for; None for a handshake."""
+    current_request: Any = _cv_request.get().request
+    head: RequestHead | None = getattr(current_request, "_head", None)
+    # Not by the attribute in both cases: a request whose environ was asked for reads all else from it.
+    environ = current_request.environ if head is None else environ_of(head)
     return environ.get(_EXCHANGE)
 
 
