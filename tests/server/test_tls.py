@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import shutil
 import socket
 import ssl
@@ -19,8 +20,10 @@ from tests.server.certificates import Authority
 from websockets.sync.client import connect as websocket
 
 from demijohn.server.kinds import SettingError
+from demijohn.server.loop import Engine
 from demijohn.server.settings import Settings, from_values
-from demijohn.server.tls import TLS
+from demijohn.server.tls import TLS, TLSSocket
+from demijohn.server.wsgi import WSGIGateway
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")
 
@@ -349,6 +352,42 @@ def test_what_begins_like_the_header_of_a_proxy_and_is_no_handshake_is_refused(s
         sock.sendall(b"OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
         assert read_all(sock).startswith(b"HTTP/1.1 400 ")
     server.wait_for("The connection must begin with a TLS handshake")
+
+
+class SlowTLS(TLS):
+    """TLS that comes to a connection only when its peer is gone, and says when it waits for that."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.waits = threading.Event()
+
+    def wrap(self, sock: socket.socket) -> TLSSocket:
+        self.waits.set()
+        gone = select.poll()
+        gone.register(sock, 0)
+        assert gone.poll(1000 * PATIENCE_S)
+        return super().wrap(sock)
+
+
+def test_a_peer_that_goes_between_its_header_and_tls_is_no_fault_of_the_servers(
+    files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(proxy_protocol="auto", certificate=str(files[0]), private_key=str(files[1]))
+    tls = SlowTLS(settings)
+    gateway = WSGIGateway(lambda environ, start_response: [])
+    listener = socket.create_server(("127.0.0.1", 0))
+    engine = Engine([listener], gateway, settings, tls=tls)
+    thread = threading.Thread(target=engine.run)
+    thread.start()
+    with socket.create_connection(listener.getsockname()) as sock:
+        sock.sendall(LINE)
+        assert tls.waits.wait(PATIENCE_S)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    engine.drain()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    listener.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_nobody_else_may_say_who_connects(serve: Any) -> None:

@@ -582,6 +582,13 @@ class Engine:
                 client.disarmed = False
                 self._poller.register(fd, client.events)
 
+    def _disarm_owned(self, client: _Client) -> None:
+        """Stop listening for a connection that the caller owns, until it is released."""
+        with self._lock:
+            if not client.disarmed:
+                client.disarmed = True
+                self._poller.unregister(client.fd)
+
     def _wait_for(self, client: _Client, state: int, events: int, deadline: float) -> None:
         """Release an owned connection in another state."""
         if client.events != events:
@@ -740,6 +747,7 @@ class Engine:
             self._refuse(client, ProtocolError(400, "The connection must begin with a TLS handshake."))
             return
         if self._tls is not None:
+            self._disarm_owned(client)  # when the peer is gone, this closes the descriptor, which may be used anew
             client.sock = self._secure(client.sock, client.origin)
         client.state = _IDLE
         if preamble.unread:

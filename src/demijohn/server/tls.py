@@ -34,11 +34,18 @@ _TO_PLAIN_HTTP = (
 class TLSSocket(ssl.SSLSocket):
     """The server's end of a connection with TLS."""
 
-    _said_goodbye = False
+    _is_plain = True  # nothing is encrypted yet, or any more
+
+    def begin(self) -> None:
+        """Speak TLS from now on. Raises ConnectionAbortedError when there is nobody to speak to."""
+        if self._sslobj is None:  # type: ignore[attr-defined]  # the peer has gone, which SSLSocket keeps to itself
+            self.close()
+            raise ConnectionAbortedError("the peer has gone before it could speak TLS")
+        self._is_plain = False
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Return what has arrived, b"" at the end. Raises BlockingIOError when there is nothing yet."""
-        if self._said_goodbye:
+        if self._is_plain:
             return socket.socket.recv(self, buflen)  # to be dropped: no need to decrypt it
         try:
             # As `recv` of SSLSocket, without its checks. bench/tls.py: with one write in `send`, 11.0 -> 10.0 us.
@@ -73,7 +80,7 @@ class TLSSocket(ssl.SSLSocket):
 
     def _fail(self, error: ssl.SSLError) -> None:
         """Say what went wrong: to the log, and to a peer that speaks HTTP without TLS."""
-        self._said_goodbye = True
+        self._is_plain = True
         log.info("TLS with %s failed: %s", self._peer(), _cause(error))
         if getattr(error, "reason", None) == "HTTP_REQUEST":
             with contextlib.suppress(OSError):
@@ -105,11 +112,11 @@ class TLSSocket(ssl.SSLSocket):
 
     def reset(self) -> None:
         """Have the connection end without a goodbye, so that what was sent cannot be taken for complete."""
-        self._said_goodbye = True
+        self._is_plain = True
 
     def _say_goodbye(self) -> None:
-        if not self._said_goodbye:
-            self._said_goodbye = True
+        if not self._is_plain:
+            self._is_plain = True
             with contextlib.suppress(OSError, ValueError):  # it waits for the peer's, or the handshake was not done
                 self.setblocking(False)  # an application may have made it block (lending.py)
                 self.unwrap()
@@ -177,8 +184,10 @@ class TLS:
 
     def wrap(self, sock: socket.socket) -> TLSSocket:
         """Return the TLS socket of a connection that was accepted; `sock` is used up. Raises OSError."""
+        sock.getpeername()  # raises when the peer has gone; `wrap_socket` may not, or lose the descriptor
         wrapped = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         assert isinstance(wrapped, TLSSocket)
+        wrapped.begin()
         return wrapped
 
     def renew(self) -> None:
