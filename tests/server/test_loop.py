@@ -757,6 +757,38 @@ def test_close_is_called_once_the_content_is_sent(serve: Any, application: Appli
     closing.wait()
 
 
+def test_a_close_that_takes_long_changes_nothing_about_an_answer_that_is_out(
+    serve: Any, application: Application
+) -> None:
+    turnstile = Turnstile()
+    serving = serve(application, threads=2)
+    application.add("/close", lambda head: answer([b"a"], close=turnstile.pass_through)).limit_s = 0.05
+    client = serving.connect()
+    assert client.get("/close") == (200, b"a")
+    turnstile.wait_for()
+    stuck = Turnstile()
+    application.add("/stuck", stuck).limit_s = 0.05
+    assert serving.get("/stuck")[0] == 504  # so the other is over its limit, too
+    assert serving.slot.timeouts == 1
+    turnstile.release()
+    assert client.get("/") == (200, b"hello")
+    stuck.release()
+
+
+def test_a_close_that_takes_long_after_a_peer_was_given_up_delays_nobody(
+    serve: Any, application: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    turnstile = Turnstile()
+    serving = serve(application, threads=1, answer_timeout_s=0.2)
+    application.add("/close", lambda head: answer(BIG, close=turnstile.pass_through))
+    client = serving.connect()
+    client.request("/close")
+    turnstile.wait_for()
+    assert serving.get("/") == (200, b"hello")
+    assert "close()" not in caplog.text  # it has not lost patience
+    turnstile.release()
+
+
 @pytest.mark.parametrize("content", [BIG, [b"x" * 65536] * 1000], ids=["bytes", "parts"])
 def test_close_is_called_when_the_peer_goes_away(serve: Any, application: Application, content: Any) -> None:
     closing = Closing()
@@ -971,6 +1003,34 @@ def test_a_kept_alive_connection_gets_one_more_answer_while_draining(serve: Any,
     assert (status, headers["Connection"]) == (200, "close")
     turnstile.release()
     assert other.answer() == (200, b"waited")
+
+
+def test_a_request_that_is_there_when_an_idle_connection_is_to_end_is_answered(
+    serve: Any, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = serve(application)
+    client = serving.connect()
+    assert client.get() == (200, b"hello")
+    poller = serving.engine._poller
+    poll = poller.poll
+    unseen = set(serving.engine._clients)
+    is_late = threading.Event()
+    pause = threading.Event()  # never set
+
+    def poll_late(timeout_s: float) -> list[tuple[int, int]]:
+        is_late.set()
+        seen = [(fd, events) for fd, events in poll(timeout_s) if fd not in unseen]
+        if not seen:
+            pause.wait(0.01)
+        return seen
+
+    monkeypatch.setattr(poller, "poll", poll_late)
+    serving.connect()  # ends the poll before
+    assert is_late.wait(PATIENCE_S)
+    client.request()
+    serving.engine.drain()
+    status, headers, content = client.response()
+    assert (status, headers["Connection"], content) == (200, "close", b"hello")
 
 
 def test_a_view_that_does_not_end_is_given_up_after_the_graceful_timeout(

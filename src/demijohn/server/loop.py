@@ -48,7 +48,7 @@ from .http1 import CONTINUE, AnswerHeads, Connection, plain_answer
 from .leadership import AVERAGE_WEIGHT, BEARABLE_S, SLOW_S, Member, Team
 from .lending import LentSocket, lend
 from .limits import OVER_LIMIT, TimeLimits
-from .poller import READ, WRITE, Poller, new_poller
+from .poller import READ, WRITE, Poller, is_readable, new_poller
 from .proxy import Entrance, PreambleReader
 from .receiving import ContentReceiver
 from .sending import SENDFILE_BYTES, Answer, Truncated, framed, in_context, next_part, send_file, use_file
@@ -612,8 +612,8 @@ class Engine:
         client.http.end()
         answer = client.answer
         if answer is not None:
-            client.answer = None
             self._close_content(answer.head, answer.message)
+            client.answer = None
             if self._on_request is not None:
                 sent_bytes = answer.sent_bytes - len(client.unsent or b"")
                 self._report(answer.head, answer.message, max(0, sent_bytes), monotonic() - answer.begun, False)
@@ -827,11 +827,24 @@ class Engine:
             return
         if client.state == _SENDING:
             log.info("%s did not read its answer in time", _peer(client))
-            self._close(client)
+            self._close_watched(member, client)
+        elif client.state == _IDLE and is_readable(client.fd):
+            self._receive(member, client)  # a request has come since the last look
         elif client.state == _IDLE and self._drain_begun:
             self._end(client)
         else:
             self._close(client)
+
+    def _close_watched(self, member: Member, client: _Client) -> None:
+        """Close an owned connection whose answer is under way; what the application does then may take long."""
+        answer = client.answer
+        assert answer is not None
+        member.connection, member.head, member.route = client, answer.head, answer.route
+        member.since = monotonic()
+        try:
+            self._close(client)
+        finally:
+            member.since = 0.0
 
     # -- requests ------------------------------------------------------------------------------------
 
@@ -1085,8 +1098,8 @@ class Engine:
         try:
             done = self._transmit(client, answer)
             if done:
-                client.answer = None
                 self._close_content(answer.head, answer.message)
+                client.answer = None  # not before: to the very end, no other answer may be sent
         except Truncated as error:
             log.error(
                 "The answer to %s %s was cut off: %s",

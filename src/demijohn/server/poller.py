@@ -99,6 +99,13 @@ class PollPoller:
             os.write(self._wake, b"\0")
 
 
+def is_readable(fd: int) -> bool:
+    """Whether there is something to read at once: bytes, or the end."""
+    once = select.poll()
+    once.register(fd, READ)
+    return bool(once.poll(0))
+
+
 def new_poller() -> Poller:
     """Return the best poller of this system."""
     return EpollPoller() if sys.platform == "linux" else PollPoller()
