@@ -186,3 +186,18 @@ def test_an_example_that_json_cannot_say_is_none(example: str) -> None:
     (method,) = described(f)["methods"]
     assert "examples" not in method
     assert method["description"].startswith(">>> f(")
+
+
+def test_members_of_a_model_have_no_titles_that_say_their_names() -> None:
+    pydantic = pytest.importorskip("pydantic", reason="pip install -r requirements-dev.lock")
+    model = pydantic.create_model(
+        "Guest", first_name=(str | None, None), told=(int, pydantic.Field(title="What was told"))
+    )
+
+    def function(guest: Any) -> None: ...
+
+    function.__annotations__ = {"guest": model}
+    schema = described(function)["components"]["schemas"]["Guest"]
+    assert schema["title"] == "Guest"
+    assert schema["properties"]["first_name"] == {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    assert schema["properties"]["told"]["title"] == "What was told"

@@ -13,9 +13,9 @@ from ..app import Flask
 from ..blueprints import Blueprint
 from ..globals import request
 from ..helpers import send_from_directory
-from ..json import jsonify
 from ..templating import render_template
 from ..wrappers import Response
+from .encoding import encode
 from .openrpc import document, title_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ class JSONRPCBrowse:
 
     def vf_openrpc(self) -> Response:
         """The OpenRPC documents of all sites on the page."""
-        return _hardened(jsonify([self._document(site) for site in self.sites]))
+        # Not by jsonify, which sorts: members stand on the page in the order of their class.
+        content = encode([self._document(site) for site in self.sites])
+        return _hardened(Response(content, content_type="application/json"))
 
     def vf_static(self, filename: str) -> Response:
         """The script, the style sheet and the icon."""

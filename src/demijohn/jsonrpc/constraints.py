@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import typing as t
+from functools import lru_cache
 
 import msgspec
 
@@ -152,6 +153,13 @@ def _is_pydantic(extra: t.Any) -> bool:
     return type(extra).__module__.partition(".")[0] == "pydantic"
 
 
+@lru_cache(maxsize=1)
+def _generator() -> t.Any:
+    """Return pydantic's writer of schemas, without titles for members: "First Name" says no more than `first_name`."""
+    generator: t.Any = sys.modules["pydantic.json_schema"].GenerateJsonSchema
+    return type("Untitled", (generator,), {"field_title_should_be_set": lambda self, schema: False})
+
+
 def by_pydantic(hint: Hint, of_result: bool = False) -> Hint:
     """Return the type that pydantic reads; `of_result` describes what it writes, which may have other members.
 
@@ -174,7 +182,7 @@ def by_pydantic(hint: Hint, of_result: bool = False) -> Hint:
 
     def schema(describe: Describe) -> Schema:
         mode = "serialization" if of_result else "validation"
-        described: Schema = adapter.json_schema(ref_template="{model}", mode=mode)
+        described: Schema = adapter.json_schema(ref_template="{model}", mode=mode, schema_generator=_generator())
         if described.get("type") != "object" or "$ref" in described:
             return described
         # A model that nothing refers to stands in the components too, as every class with fields does.

@@ -14,6 +14,12 @@ export function outcome(status, ok, parsed) {
   return parsed instanceof Object && "result" in parsed ? ["Result", ok] : ["Not JSON-RPC", false];
 }
 
+// Server-Timing has the whole first: a batch, or the method.
+function inServer(timing) {
+  const took = /dur=([\d.]+)/.exec(timing)?.[1];
+  return took ? [h("span", { title: timing }, `${ms(Number(took))} in the server`)] : [];
+}
+
 export class ResponseCard {
   constructor() {
     this.node = h("section", { class: "card response idle", "aria-live": "polite", id: "response" }, h("h2", {}, "Response"), h("p", { class: "empty" }, "Nothing called yet."));
@@ -22,7 +28,7 @@ export class ResponseCard {
   show({ status, ok, content, ms: took, timing }) {
     const parsed = maybeParse(content);
     const [pill, isGood] = outcome(status, ok, parsed);
-    this.fill(!isGood, [h("span", { class: "pill" }, pill), h("span", {}, `HTTP ${status}`), h("span", { id: "latency" }, ms(took)), h("span", {}, `${new Blob([content]).size} bytes`), timing ? h("span", {}, timing) : null],
+    this.fill(!isGood, [h("span", { class: "pill" }, pill), h("span", {}, `HTTP ${status}`), h("span", { id: "latency" }, ms(took)), h("span", {}, `${new Blob([content]).size} bytes`), ...inServer(timing)],
       ...(status === 204 ? [h("p", { class: "empty" }, "A notification is never answered.")] : parsed === undefined ? [h("pre", { id: "result", tabindex: "0" }, content)] : this.content(parsed)));
   }
 

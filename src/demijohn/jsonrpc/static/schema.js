@@ -18,7 +18,7 @@ export const eitherOf = (schema) => schema.anyOf ?? schema.oneOf;
 
 export function typeName(schema) {
   const name = nameOf(schema);
-  if (name && !components[name]?.enum) return name;
+  if (name && !components[name]?.enum) return components[name]?.title ?? name;
   schema = resolve(schema);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
