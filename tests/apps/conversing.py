@@ -150,6 +150,8 @@ guarded = make()
 def ask_for_key() -> None:
     if request.headers.get("X-Key") != "sesame" or b"forbidden" in request.get_data():
         abort(401)
+    if "X-Gate" in request.headers:
+        wait_at_gate(request.headers["X-Gate"])
 
 
 class Middleware:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -449,6 +450,22 @@ def test_a_server_that_stops_answers_what_it_has_and_closes_with_1001(server: An
     assert server.wait() == 0
 
 
+@pytest.mark.parametrize("application", ["guarded"])
+def test_a_handshake_that_ends_while_the_server_stops_is_followed_by_the_close(
+    server: Any, gate: Any, in_background: Callable[..., Any]
+) -> None:
+    idle = Peer(server, additional_headers={"X-Key": "sesame"})
+    slow = in_background(
+        lambda: Peer(server, additional_headers={"X-Key": "sesame", "X-Gate": str(gate.path)}).code_of_end()
+    )
+    gate.wait_for_view()
+    server.send_signal(signal.SIGTERM)
+    assert idle.code_of_end() == 1001  # so that is where it is
+    gate.open()
+    assert slow.result() == 1001
+    assert server.wait() == 0
+
+
 def test_calls_of_a_caller_that_is_gone_come_to_their_end(server: Any, peer: Peer, gate: Any) -> None:
     peer.send(call("waits_and_logs", path=str(gate.path)))
     gate.wait_for_view()
@@ -497,6 +514,27 @@ def test_a_peer_that_does_not_read_is_read_no_more_and_loses_nothing(server: Any
     assert sorted(answer["id"] for answer in answers) == list(range(calls))
     assert {len(answer["result"]) for answer in answers} == {100_000}
     assert sent.wait(PATIENCE_S)
+
+
+def test_answers_that_nobody_reads_do_not_fill_the_memory(server: Any) -> None:
+    pid = int(re.search(r"Worker ready \(pid: (\d+)\)", server.log)[1])  # type: ignore[index]
+    slow = Peer(server, compression=None, max_queue=1, max_size=None)
+    calls = 300
+    slow.send(*(call("repeat", number, text="x", times=1_000_000) for number in range(calls)))
+    assert Peer(server).ask(call("add", a=1, b=1))["result"] == 2
+    assert sorted(slow.receive()["id"] for _ in range(calls)) == list(range(calls))
+    highest_kb = int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1])  # type: ignore[index]
+    assert highest_kb < 150_000
+
+
+def test_messages_that_were_put_off_are_run_when_their_caller_is_gone(server: Any, gate: Any) -> None:
+    slow = Peer(server, compression=None, max_queue=1, max_size=None)
+    slow.send(*(call("repeat", number, text="x", times=10_000_000) for number in range(5)))
+    slow.send(notification("waits_and_logs", path=str(gate.path)))
+    slow.socket.socket.shutdown(socket.SHUT_RDWR)
+    gate.wait_for_view()
+    gate.open()
+    server.wait_for("it came to its end")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")

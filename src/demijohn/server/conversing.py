@@ -47,7 +47,7 @@ log = logging.getLogger("demijohn.server")
 # In `_ready`, for a message among `_requests`: no descriptor has this number.
 _MESSAGE = -1
 # No more is read from a peer while so many of its messages are in hand, while they are as large as the largest message
-# may be, or while it has this much to read itself.
+# may be, or while it has this much to read itself; then none of those in hand is begun either.
 _MOST_IN_HAND = 1000
 _UNREAD_BYTES = 65536
 # How long a peer has to answer a close frame (RFC 6455 §7.1.1).
@@ -92,6 +92,8 @@ class ConversingEngine(NativeEngine):
             self._close_content(head, message)
             member.answered += 1
             message.conversation.begin(peer)
+            if self._drain_begun:
+                peer.drain()
             self._wait_on(peer)
             return False
         refusal.close, refusal.context = message.close, message.context
@@ -116,9 +118,15 @@ class ConversingEngine(NativeEngine):
                 request = _Request(peer, head)
                 peer.take(request)
                 self._in_hand.add(request)
-                self._requests.append(request)
-                self._ready.append((_MESSAGE, 0))
+                self._put(request)
+        if not peer.is_behind:
+            self._put(*peer.put_off())
         self._wait_on(peer)
+
+    def _put(self, *requests: _Request) -> None:
+        """Have messages answered."""
+        self._requests.extend(requests)
+        self._ready.extend([(_MESSAGE, 0)] * len(requests))
 
     def _expire(self, member: Member, client: _Client) -> None:
         if client.state != EXCHANGING:
@@ -162,8 +170,7 @@ class ConversingEngine(NativeEngine):
     def _part(self, client: _Client, peer: _Peer) -> None:
         """Let a connection end on which both sides have said that they close."""
         client.channel = None
-        peer.lose()
-        self._report_end(peer)
+        self._lose(peer)
         client.lingers = True
         self._end(client)
 
@@ -176,10 +183,14 @@ class ConversingEngine(NativeEngine):
         with peer.lock:  # nobody sends while the descriptor may become another connection's
             peer.is_lost = True
             super()._close(client)
-        peer.lose()
-        self._report_end(peer)
+        self._lose(peer)
 
-    def _report_end(self, peer: _Peer) -> None:
+    def _lose(self, peer: _Peer) -> None:
+        """Let a conversation end. What is in hand goes on."""
+        peer.lose()
+        if put_off := peer.put_off():
+            self._put(*put_off)
+            self._wake_up()
         if self._on_request is not None:
             self._report(peer.head, _SWITCHED, peer.sent_bytes, monotonic() - peer.begun, not peer.is_broken)
 
@@ -203,6 +214,8 @@ class ConversingEngine(NativeEngine):
             super()._not_idle(member, fd)
 
     def _begin_request(self, member: Member, request: _Request) -> None:
+        if request.peer.puts_off(request):
+            return
         try:
             head = request.head
             route: Route = head.route if head.route is not None else self._match(head)
@@ -314,6 +327,7 @@ class _Peer:
         "_limit_bytes",
         "_ping_s",
         "_pinged",
+        "_put_off",
         "_seen_at",
         "_sent_at",
         "_socket",
@@ -354,6 +368,7 @@ class _Peer:
         self._has_closed = False  # the peer
         self._unsent: bytearray | None = None
         self._in_hand = self._in_hand_bytes = 0
+        self._put_off: list[_Request] = []
 
     # -- for the conversation ------------------------------------------------------------------------
 
@@ -511,6 +526,20 @@ class _Peer:
         with self.lock:
             self._in_hand += 1
             self._in_hand_bytes += len(request.head.content or b"")
+
+    def puts_off(self, request: _Request) -> bool:
+        """Whether a message is not to be answered before the peer has read more of what it was sent."""
+        with self.lock:
+            if self.is_behind:
+                self._put_off.append(request)
+                return True
+        return False
+
+    def put_off(self) -> list[_Request]:
+        """Return the messages that were put off; they are the caller's."""
+        with self.lock:
+            requests, self._put_off = self._put_off, []
+        return requests
 
     def on_deadline(self) -> None:
         """Ask whether the peer is still there; give it up when it has not said so since, does not read or not close."""
