@@ -161,6 +161,15 @@ MEMBERS = st.fixed_dictionaries(
 CONTENT = (MEMBERS | st.lists(MEMBERS | st.integers(), max_size=3)).map(json.dumps) | st.text() | st.binary()
 
 
+@pytest.mark.parametrize("options", [("--access-logfile", "-", "--workers", "1")])
+def test_the_access_log_has_a_line_for_a_connection_when_it_ends(server: Any, peer: Peer) -> None:
+    assert peer.ask(call("add", a=1, b=1))["result"] == 2
+    peer.socket.close()
+    line = server.wait_for(r'"GET /api HTTP/1.1" 101 (\d+)')
+    assert int(line[1]) > 30
+    assert "POST" not in server.log
+
+
 def test_whatever_is_sent_is_answered_as_a_post_of_it_is(server: Any, peer: Peer) -> None:
     connection = HTTPConnection("testserver")
     connection.sock = server.connect()
@@ -319,10 +328,19 @@ def test_a_malformed_handshake_is_refused(server: Any) -> None:
     assert server.get("/").text == "Hello, World!"
 
 
-def test_another_server_says_that_it_speaks_no_websocket(start: Callable[..., Any], free_port: int) -> None:
+SERVERS = {
+    "waitress": (("waitress", "--listen=127.0.0.1:{}", "conversing:app"), "Serving on"),
+    "gunicorn": (("gunicorn", "--bind=127.0.0.1:{}", "conversing:app"), "Booting worker"),
+    "development": (("demijohn", "--app=conversing:app", "run", "--port={}"), "Running on"),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_another_server_says_that_it_speaks_no_websocket(start: Callable[..., Any], free_port: int, name: str) -> None:
     apps = Path(__file__).parents[1] / "apps"
-    server = start("-m", "waitress", f"--listen=127.0.0.1:{free_port}", "conversing:app", cwd=apps)
-    server.wait_for("Serving on")
+    command, ready = SERVERS[name]
+    server = start("-m", *(word.format(free_port) for word in command), cwd=apps)
+    server.wait_for(ready)
     with socket.create_connection(("127.0.0.1", free_port), PATIENCE_S) as sock:
         sock.sendall(ASKS % b"13")
         answer = b""

@@ -166,6 +166,13 @@ def test_a_refused_handshake_says_with_what(url: str) -> None:
         Client("ws:///api")
 
 
+def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ImportError, match=r"install demijohn\[websocket\]"):
+            kind("ws://127.0.0.1:1/api")
+
+
 def test_a_call_that_a_leaving_worker_has_not_begun_is_sent_again(url: str, server: Any, gate: Any) -> None:
     with Client(url, retries=20) as client, ThreadPoolExecutor(2) as threads:
         waiting = threads.submit(client.awaits, str(gate.path))
