@@ -20,7 +20,7 @@ from demijohn.ctx import AppContext, RequestContext
 from demijohn.environ import environ_of
 from demijohn.fastpath import _is_plain, stages_of
 from demijohn.globals import _cv_app, _cv_request
-from demijohn.message import Origin, RequestHead, response_message
+from demijohn.message import Origin, RequestHead, response_message, rounds
 from demijohn.routing import _walk
 
 CALLS = 20_000
@@ -74,6 +74,12 @@ def main() -> None:
     match(cookie)
     werkzeug_proxy = WerkzeugProxy(_cv_request, "request")
 
+    def again_in_a_round() -> None:
+        rounds.current = hello
+        match(hello)
+        handle(hello)
+        rounds.current = None
+
     def push_and_pop() -> None:
         ctx.push_quietly()
         ctx.pop_quietly()
@@ -125,6 +131,8 @@ def main() -> None:
         "push and pop it": push_and_pop,
         "push and pop it, and an application context": push_and_pop_both,
         "handle /": lambda: handle(hello),
+        "match and handle /": lambda: (match(hello), handle(hello)),
+        "match and handle / again in a round": again_in_a_round,
         "handle /json": lambda: handle(matched[b"/json"]),
         "handle /user/3/bob?q=1": lambda: handle(matched[b"/user/3/bob?q=1"]),
         "handle / with 3 hooks of each kind": lambda: hooked.native_handle(hooked_hello),

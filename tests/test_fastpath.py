@@ -41,7 +41,7 @@ from demijohn import (
 from demijohn.environ import environ_of
 from demijohn.globals import _cv_app, app_ctx
 from demijohn.jsonrpc import JSONRPC
-from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended
+from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended, rounds
 from demijohn.server.eventloop import EventLoop
 from demijohn.views import MethodView, View
 
@@ -658,6 +658,32 @@ def test_a_stage_replaced_on_the_class_after_the_first_request_is_called(
     assert app.native_match(head()) is None
     assert long_way(app, head())[2] == b"hello"
     assert calls
+
+
+@pytest.mark.parametrize("owner", [Flask, Response])
+def test_what_is_replaced_on_a_class_is_called_from_the_next_round_on(
+    owner: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = hello()
+    calls: list[str] = []
+
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        calls.append("replaced")
+        return stock(*args, **kwargs)
+
+    def round_of_two() -> list[Answer | None]:
+        monkeypatch.setattr(rounds, "current", object())
+        return [short_way(app, head()) or long_way(app, head()) for _ in range(2)]
+
+    assert [answer[2] for answer in round_of_two() if answer] == [b"hello"] * 2
+    name = "process_response" if owner is Flask else "get_wsgi_headers"
+    stock = getattr(owner, name)
+    monkeypatch.setattr(owner, name, replaced)
+    assert [answer[2] for answer in round_of_two() if answer] == [b"hello"] * 2
+    assert len(calls) == 2
+    monkeypatch.setattr(owner, name, stock)
+    assert [answer[2] for answer in round_of_two() if answer] == [b"hello"] * 2
+    assert len(calls) == 2
 
 
 class Proxy:

@@ -148,6 +148,22 @@ class RequestHead:
         return f"<RequestHead {self.method} {self.target.decode('latin-1')}>"
 
 
+class Rounds:
+    """Tells the requests that the server found at one look from those of the looks before and after.
+
+    current: an object of its own for each look; None where no server looks. What seldom changes, such as which methods
+        a class has, need be asked but once for all requests of one look.
+    """
+
+    __slots__ = ("current",)
+
+    def __init__(self) -> None:
+        self.current: object | None = None
+
+
+rounds = Rounds()
+
+
 class ResponseMessage:
     """What a gateway answers: everything but the framing, which `server/http1.py` decides.
 

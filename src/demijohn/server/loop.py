@@ -39,7 +39,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..environ import FileWrapper
-from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended
+from ..message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage, Suspended, rounds
 from ..typing import Gateway, Route
 from .activity import Activity, Task, place_of, stack_of
 from .eventloop import EventLoop
@@ -276,6 +276,7 @@ class Engine:
 
     def _release_descriptors(self) -> None:
         """Close what no thread uses; one that is stuck in a view closes its connection when it comes out."""
+        rounds.current = None
         for client in list(self._clients.values()):
             if self._idle.pop(client.fd, None) is client:
                 self._close(client)
@@ -448,6 +449,7 @@ class Engine:
                 timeout_s = min(timeout_s, max(0.0, accept_again_at - monotonic()))
             team.before_poll(member)
             ready.extend(self._poller.poll(timeout_s))
+            rounds.current = object()
             team.after_poll()
             now = monotonic()
             if now >= self._next_tick or self._accept_again_at is not None:
