@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import shop
@@ -69,10 +70,17 @@ def headers() -> dict[str, str | None]:
     return {name: request.headers.get(name) for name in ("Authorization", "X-Tenant")}
 
 
+def wide() -> list[dict[str, object]]:
+    """Answer a table with more columns than a phone is wide."""
+    row = {f"when_{n}": "2026-01-01T00:00:00+01:00" for n in range(6)} | {"none": None, "long": "word " * 20}
+    return [row, row]
+
+
 def with_gallery() -> Flask:
     """Return the shop with these methods too."""
     app = shop.with_admin()
-    named = {"Data.sales": sales, "Data.sky": sky, "Data.size": size_of, "Data.lines": lines_in, "Box.open": open_box}
+    named: dict[str, Any] = {"Data.sales": sales, "Data.sky": sky, "Data.size": size_of, "Data.lines": lines_in}
+    named |= {"Data.wide": wide, "Box.open": open_box}
     for name, function in {**named, "App.headers": headers}.items():
         shop.jsonrpc.register(function, name)
     return app

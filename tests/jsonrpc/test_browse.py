@@ -197,6 +197,20 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page: Page) -> None:
     page.press("theme")
 
 
+def test_on_a_phone_short_texts_of_a_table_stand_in_one_line(page: Page) -> None:
+    with page.on_a_phone():
+        page.open("Data.wide").press("call")
+        page.answer()
+        lines = page.driver.execute_script(
+            "return [...document.querySelectorAll('tbody tr:first-child td')].map((cell) => {"
+            "  const range = document.createRange(); range.selectNodeContents(cell);"
+            "  return range.getClientRects().length;"
+            "})"
+        )
+        assert lines[:7] == [1] * 7
+        assert 1 < lines[7] < 10
+
+
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
     with page.on_a_phone():
         page.open("Shop.order")

@@ -108,7 +108,9 @@ function tableView({ columns, rows }) {
 function cell(value) {
   if (value === undefined || value === null) return h("td", { class: "none" }, value === null ? "null" : "");
   if (value instanceof Numeral) return h("td", { class: "number" }, value.text);
-  return h("td", {}, isPicture(value) ? picture(value) : typeof value === "string" ? value : write(value, false));
+  if (isPicture(value)) return h("td", {}, picture(value));
+  const text = typeof value === "string" ? value : write(value, false);
+  return h("td", { class: text.length > 32 ? "long" : "short" }, text);
 }
 
 function compare(a, b) {
