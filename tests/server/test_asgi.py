@@ -148,6 +148,16 @@ def test_content_that_breaks_the_rules_disconnects_the_application(server: Any) 
         assert read_all(sock).startswith(b"HTTP/1.1 400 Bad Request")
 
 
+@pytest.mark.parametrize("page", [b"/count", b"/ignore"])
+def test_content_that_is_cut_short_is_answered_once(server: Any, page: bytes) -> None:
+    with server.connect() as sock:
+        sock.sendall(b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n12" % page)
+        sock.shutdown(socket.SHUT_WR)
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request" if page == b"/count" else b"HTTP/1.1 200 OK")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 # -- answers --------------------------------------------------------------------------------------
 
 

@@ -322,14 +322,20 @@ class HTTPExchange:
                 self._is_complete = True
                 self.due_since = monotonic()
             else:
-                assert isinstance(event, ProtocolError)
-                self._refuse_content(event)
+                self._take_refusal(event)
         elif not self.wants_input:
             self.due_since = monotonic()
         self._wake()
 
+    def _take_refusal(self, event: RequestHead | ProtocolError) -> None:
+        assert isinstance(event, ProtocolError)
+        self._refuse_content(event)
+
     def receive_eof(self) -> None:
-        self._channel.http.receive_eof()
+        http = self._channel.http
+        http.receive_eof()
+        if not self._is_complete and http.events:
+            self._take_refusal(http.events.popleft())
         self._disconnect()
 
     def lose(self) -> None:
