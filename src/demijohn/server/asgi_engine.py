@@ -18,15 +18,17 @@ from typing import Any
 from ..message import Origin, ProtocolError, RequestHead, ResponseMessage
 from ..typing import Gateway, Route
 from .activity import Activity, Task
+from .answering import RECEIVE_BYTES
 from .asgi import ASGIGateway, Exchange, HTTPExchange, Waiting
 from .asgi_websocket import WebSocketExchange
+from .connections import EXCHANGING, IDLE, Client
 from .eventloop import EngineSelector, EventLoop, Starter
 from .http1 import Connection
 from .leadership import Member
 from .lifespan import Lifespan, StartupFailed
 from .limits import OVER_LIMIT
 from .loading import LoadError
-from .loop import _IDLE, _RECEIVE_BYTES, EXCHANGING, Engine, _Client
+from .loop import Engine
 from .poller import READ, WRITE, EpollPoller
 from .sending import Answer
 from .settings import Settings
@@ -177,7 +179,7 @@ class ASGIEngine(Engine):
         http.takes_websockets = True
         return http
 
-    def _await_rest(self, member: Member, client: _Client) -> None:
+    def _await_rest(self, member: Member, client: Client) -> None:
         """Give a request away as soon as its head is here; its content comes later."""
         head = client.http.begin_incoming()
         if head is None:
@@ -185,7 +187,7 @@ class ASGIEngine(Engine):
         elif self._answer(member, client, head, self._match(head)):
             self._serve(member, client)
 
-    def _answer(self, member: Member, client: _Client, head: RequestHead, route: Route, waiting: Any = None) -> bool:
+    def _answer(self, member: Member, client: Client, head: RequestHead, route: Route, waiting: Any = None) -> bool:
         """Begin an exchange, and see whether it is over already. Returns as `Engine._answer`."""
         if route is not self._gateway.route:  # a page of the server's own
             if client.http.incoming is not None:
@@ -232,13 +234,13 @@ class ASGIEngine(Engine):
     def _wait_on(self, channel: Channel) -> None:
         self._wait_for(channel.client, EXCHANGING, channel.events(), channel.deadline())
 
-    def _exchange(self, member: Member, client: _Client) -> None:
+    def _exchange(self, member: Member, client: Client) -> None:
         channel: Channel = client.channel
         channel.on_ready()
         if not channel.is_released:
             self._wait_on(channel)
 
-    def _expire(self, member: Member, client: _Client) -> None:
+    def _expire(self, member: Member, client: Client) -> None:
         if client.state != EXCHANGING:
             super()._expire(member, client)
             return
@@ -247,7 +249,7 @@ class ASGIEngine(Engine):
         if not channel.is_released:
             self._wait_on(channel)
 
-    def _close(self, client: _Client) -> None:
+    def _close(self, client: Client) -> None:
         super()._close(client)
         channel, client.channel = client.channel, None
         if channel is not None:
@@ -293,13 +295,13 @@ class ASGIEngine(Engine):
         now = monotonic()
         self._loop_member.answered += 1
         client.deadline = now + self._keep_alive_s
-        client.state = _IDLE
+        client.state = IDLE
         if self._on_request is not None:
             self._report(channel.exchange.head, message, content_bytes, now - channel.exchange.begun)
         if not channel.is_in_first_step:
             self._proceed(client)
 
-    def _proceed(self, client: _Client) -> None:
+    def _proceed(self, client: Client) -> None:
         """Serve a connection on. In the task of an application no other one can be started."""
         self._idle.pop(client.fd, None)
         http = client.http
@@ -308,7 +310,7 @@ class ASGIEngine(Engine):
         else:
             self._serve(self._loop_member, client)
 
-    def _serve_on(self, client: _Client) -> None:
+    def _serve_on(self, client: Client) -> None:
         try:
             self._serve(self._loop_member, client)
         except Exception:
@@ -357,7 +359,7 @@ class Channel:
         "is_released",
     )
 
-    def __init__(self, engine: ASGIEngine, client: _Client) -> None:
+    def __init__(self, engine: ASGIEngine, client: Client) -> None:
         self._engine = engine
         self.client = client
         self.http: Connection = client.http
@@ -477,7 +479,7 @@ class Channel:
 
     def _receive(self) -> None:
         try:
-            data = self.client.sock.recv(_RECEIVE_BYTES)
+            data = self.client.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError:

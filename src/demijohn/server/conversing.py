@@ -23,9 +23,10 @@ from typing import Any
 
 from ..message import NOT_BEGUN, BadResponse, ProtocolError, RequestHead, ResponseMessage, Suspended, Switching
 from ..typing import Conversation, Route
+from .answering import RECEIVE_BYTES, failure_of
+from .connections import EXCHANGING, Client, Todo
 from .http1 import plain_answer
 from .leadership import Member
-from .loop import _RECEIVE_BYTES, EXCHANGING, Todo, _Client, _failure
 from .native_engine import NativeEngine
 from .poller import READ, WRITE
 from .sending import Answer, in_context
@@ -69,7 +70,7 @@ class ConversingEngine(NativeEngine):
 
     # -- from HTTP to WebSocket --------------------------------------------------------------------
 
-    def _begin_answer(self, member: Member, client: _Client, answer: Answer, begun: float) -> bool:
+    def _begin_answer(self, member: Member, client: Client, answer: Answer, begun: float) -> bool:
         message = answer.message
         if not isinstance(message, Switching):
             return super()._begin_answer(member, client, answer, begun)
@@ -85,7 +86,7 @@ class ConversingEngine(NativeEngine):
             if error.status == 426:
                 refusal.field_lines += VERSION_LINES
         except BadResponse as error:
-            refusal = _failure(head, error)
+            refusal = failure_of(head, error)
         else:
             peer = client.channel = _Peer(self, client, head, message.conversation, handshake, self._message_bytes)
             peer.write(client.http.switching_bytes(lines))
@@ -100,7 +101,7 @@ class ConversingEngine(NativeEngine):
         answer.message = refusal
         return super()._begin_answer(member, client, answer, begun)
 
-    def _handshake(self, client: _Client, head: RequestHead) -> Handshake:
+    def _handshake(self, client: Client, head: RequestHead) -> Handshake:
         """Read the opening handshake. Raises ProtocolError."""
         if head.version != (1, 1) or (head.field(b"upgrade") or b"").lower() != b"websocket":
             raise ProtocolError(400, "The opening handshake of a WebSocket must be HTTP/1.1 and ask for nothing else.")
@@ -110,7 +111,7 @@ class ConversingEngine(NativeEngine):
 
     # -- what happens on a WebSocket -----------------------------------------------------------------
 
-    def _exchange(self, member: Member, client: _Client) -> None:
+    def _exchange(self, member: Member, client: Client) -> None:
         peer: _Peer = client.channel
         for message in peer.on_ready():
             head = peer.conversation.receive(message)
@@ -128,7 +129,7 @@ class ConversingEngine(NativeEngine):
         self._requests.extend(requests)
         self._ready.extend([(_MESSAGE, 0)] * len(requests))
 
-    def _expire(self, member: Member, client: _Client) -> None:
+    def _expire(self, member: Member, client: Client) -> None:
         if client.state != EXCHANGING:
             super()._expire(member, client)
             return
@@ -158,7 +159,7 @@ class ConversingEngine(NativeEngine):
         if self._take(peer.client):
             self._wait_on(peer)
 
-    def _take(self, client: _Client) -> bool:
+    def _take(self, client: Client) -> bool:
         """Whether the connection was nobody's; then it is the caller's."""
         owned = self._idle.pop(client.fd, None)
         if owned is client:
@@ -167,14 +168,14 @@ class ConversingEngine(NativeEngine):
             self._release(owned)  # the next connection with the same descriptor
         return False
 
-    def _part(self, client: _Client, peer: _Peer) -> None:
+    def _part(self, client: Client, peer: _Peer) -> None:
         """Let a connection end on which both sides have said that they close."""
         client.channel = None
         self._lose(peer)
         client.lingers = True
         self._end(client)
 
-    def _close(self, client: _Client) -> None:
+    def _close(self, client: Client) -> None:
         peer: _Peer | None = client.channel
         if peer is None:
             super()._close(client)
@@ -346,7 +347,7 @@ class _Peer:
     def __init__(
         self,
         engine: ConversingEngine,
-        client: _Client,
+        client: Client,
         head: RequestHead,
         conversation: Conversation,
         handshake: Handshake,
@@ -500,7 +501,7 @@ class _Peer:
 
     def _receive(self) -> list[Message]:
         try:
-            data = self.client.sock.recv(_RECEIVE_BYTES)
+            data = self.client.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return []
         except OSError:

@@ -9,7 +9,7 @@ for, which leaves views to the others, but for those that have been quick so far
 
 All changes of leadership happen under one lock; they are rare. The leader itself looks at `leader` without it:
 it may find out a moment late that it was deposed, and until it does, two threads act as leader. Everything a leader
-does must bear that; `loop.py` says how it does, connection by connection.
+does must bear that; `connections.py` says how it does, one by one.
 """
 
 from __future__ import annotations

@@ -26,9 +26,10 @@ from typing import Any
 from ..message import RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
 from .activity import Activity, Task
+from .connections import Client, Job, Todo
 from .eventloop import EngineSelector, EventLoop
 from .leadership import NEVER_SLOW_S, SLOW_S, Member
-from .loop import FAULT_PAUSE_S, Engine, Job, Todo, _Client
+from .loop import FAULT_PAUSE_S, Engine
 from .poller import READ
 from .settings import Settings
 from .waiting import Waiting
@@ -98,7 +99,7 @@ class NativeEngine(Engine):
 
     # -- any thread ----------------------------------------------------------------------------------
 
-    def _await(self, member: Member, client: _Client, waiting: Waiting) -> ResponseMessage | None:
+    def _await(self, member: Member, client: Client, waiting: Waiting) -> ResponseMessage | None:
         if member is self._loop_member:
             waiting.advance(may_block=False)
             return self._run(client, waiting)
@@ -129,7 +130,7 @@ class NativeEngine(Engine):
             if self._may_lead and monotonic() >= self._distrusted_until:
                 self._team.pass_lead(member, self._loop_member)
 
-    def _make_way(self, member: Member, client: _Client, todo: Todo, route: Route) -> bool:
+    def _make_way(self, member: Member, client: Client, todo: Todo, route: Route) -> bool:
         if member is not self._loop_member:
             return super()._make_way(member, client, todo, route)
         if self._may_begin(todo, route):
@@ -222,7 +223,7 @@ class NativeEngine(Engine):
         member.route = None
         member.since = monotonic()
 
-    def _run(self, client: _Client, waiting: Waiting) -> ResponseMessage | None:
+    def _run(self, client: Client, waiting: Waiting) -> ResponseMessage | None:
         """Run what a request awaits; None when it waits still, or goes on in a thread of the team."""
         while isinstance(suspended := waiting.answer, Suspended):
             coroutine = suspended.coroutine
@@ -249,7 +250,7 @@ class NativeEngine(Engine):
         self._give((client, waiting, waiting.route))
         return None
 
-    def _go_on(self, client: _Client, waiting: Waiting, value: Any, error: BaseException | None) -> None:
+    def _go_on(self, client: Client, waiting: Waiting, value: Any, error: BaseException | None) -> None:
         """Take up a request whose coroutine has come to its end."""
         member = self._loop_member
         member.since = monotonic()

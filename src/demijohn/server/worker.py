@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NoReturn
 from ..message import RequestHead, ResponseMessage
 from ..typing import Gateway
 from .activity import Activity, show
+from .answering import OnRequest
 from .conversing import ConversingEngine
 from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, RequestHooks, call, must_call
 from .loading import Leaving, LoadError
 from .log import LogFiles, log
-from .loop import Engine, OnRequest
+from .loop import Engine
 from .metrics import Metrics, Row
 from .native import NativeGateway
 from .ownpages import OwnPage, OwnPages, Page, alive, counts, readiness

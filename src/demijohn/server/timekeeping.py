@@ -1,0 +1,138 @@
+"""Requests that take too long: each is ended by itself, and told with the stack of its thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Protocol
+
+from ..message import ProtocolError, RequestHead
+from ..typing import Route
+from .activity import Activity, Task, place_of, stack_of
+from .answering import Answering, OnRequest
+from .connections import Client, Job
+from .http1 import plain_answer
+from .leadership import Member, Team
+from .lending import LentSocket
+from .limits import OVER_LIMIT, TimeLimits
+from .poller import Poller
+from .settings import Settings
+
+log = logging.getLogger("demijohn.server")
+
+# How long nothing is looked at, at most.
+LONGEST_LOOK_S = 1.0
+# A watch that has not looked for this long was not running, and neither was anything else.
+_PAUSE_S = 3.0
+
+
+class Heartbeat(Protocol):
+    """Where a worker shows that it is alive: a row of `slots.SlotTable`."""
+
+    requests: int
+
+    def beat(self, activity: Activity) -> None: ...
+
+    def timed_out(self) -> None:
+        """Note that a request has been ended by its limit."""
+
+
+class Timekeeping(Answering):
+    """Knows what is in hand and for how long, and ends what takes longer than it may."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        poller: Poller,
+        team: Team[Job],
+        on_request: OnRequest | None,
+        slot: Heartbeat | None,
+        on_worn: Callable[[], object],
+    ) -> None:
+        super().__init__(settings, poller, team, on_request)
+        self._slot = slot
+        self._on_worn = on_worn
+        self._limits = TimeLimits(settings)
+        self._look_at_limits_at = 0.0
+        self._looked_at = self._awake_since = monotonic()
+        self._lost: list[Member] = []  # inside views that went over their limit
+
+    def _activity(self) -> Activity:
+        tasks = [
+            Task(member.head, since, member.thread)
+            for member in list(self._team.members)
+            if (since := member.since) and member.head is not None
+        ]
+        return Activity(len(self._clients), self._settings.threads, tasks)
+
+    def _end_overdue(self, now: float) -> None:
+        """End each request whose view has had its time."""
+        if now - self._looked_at > _PAUSE_S:
+            self._awake_since = now  # this process was itself stopped, and so were its views
+        self._looked_at = now
+        # What begins later is not over the shortest of the limits before that.
+        look_again_at = now + min(LONGEST_LOOK_S, self._limits.shortest_s)
+        for member in list(self._team.members):
+            since, head, route = member.since, member.head, member.route
+            if since and head is not None:
+                limit_s = self._limits.limit_s(head, route)
+                over_at = max(since, self._awake_since) + limit_s
+                if over_at <= now:
+                    self._end_stuck(member, since, head, limit_s)
+                elif over_at < look_again_at:
+                    look_again_at = over_at
+        self._look_at_limits_at = look_again_at
+
+    def _end_stuck(self, member: Member, since: float, head: RequestHead, limit_s: float) -> None:
+        """Answer for a view that does not come back, and do without its thread. What it answers later is dropped."""
+        client: Client = member.connection
+        if not self._team.abandon(member, since, lambda: self._stays_silent(client)):
+            return
+        wall_s = monotonic() - since
+        tasks = self._activity().tasks
+        log.error(
+            "Request timed out: %s %s has been running for %.1f s in %s, its limit is %g s (%s). It is answered 504, "
+            "and another thread takes the place of its own, which is left to itself in the stack below; %s",
+            head.method,
+            head.target.partition(b"?")[0].decode("latin-1"),
+            wall_s,
+            member.thread.name if member.thread else "?",
+            limit_s,
+            self._limits.set_by(head, member.route),
+            f"{len(tasks)} more are in hand\n{stack_of(member.thread)}",
+        )
+        if self._slot is not None:
+            self._slot.timed_out()
+        error = ProtocolError(504, OVER_LIMIT)
+        if self._on_request is not None:
+            message = plain_answer(error.status, error.detail)
+            self._report(head, message, message.content_length or 0, wall_s)
+        self._answer_with(client, error)
+        self._lost = [lost for lost in (*self._lost, member) if lost.thread is not None and lost.thread.is_alive()]
+        if len(self._lost) >= self._settings.threads and not self._drain_asked:
+            log.error("As many threads are lost to such requests as there are for views, so the worker is replaced")
+            self._on_worn()
+
+    def _stays_silent(self, client: Client) -> bool:
+        """Whether nothing of an answer has been sent; then the application cannot take the connection over any more."""
+        with self._lock:
+            if client.answer is not None or isinstance(client.sock, LentSocket):
+                return False
+            client.origin.lend_socket = None
+            return True
+
+    def _log_awaiting(
+        self, head: RequestHead, route: Route | None, since: float, limit_s: float, coroutine: Any
+    ) -> None:
+        log.error(
+            "Request timed out: %s %s has been awaiting for %.1f s, its limit is %g s (%s). It is cancelled in\n%s",
+            head.method,
+            head.target.partition(b"?")[0].decode("latin-1"),
+            monotonic() - since,
+            limit_s,
+            self._limits.set_by(head, route),
+            place_of(coroutine),
+        )
+        if self._slot is not None:
+            self._slot.timed_out()
