@@ -121,6 +121,10 @@ def main() -> None:
         assert close is not None
         close()
 
+    five = RequestHead("GET", b"/", (1, 1), [(b"host", b"localhost")] * 5, Origin())
+    match(five)
+    of_five = Request.of_head(five)
+
     steps: dict[str, Callable[[], object]] = {
         "look whether a stage was replaced": lambda: all(map(is_, stages_of(Flask), app._fast_path._stock_stages)),
         "match /": lambda: match(hello),
@@ -145,6 +149,10 @@ def main() -> None:
         "Response of text by its constructor": lambda: Response("Hello, World!"),
         "stream of 64 parts": lambda: stream(True),
         "stream of 64 parts, by calling the response": lambda: stream(False),
+        "whether a cookie was sent": lambda: of_five.sends_cookie("session"),
+        "whether, by a generator": lambda: any(
+            field == b"cookie" and b"session" in value for field, value in five.fields
+        ),
         "cookies": lambda: Request.of_head(cookie).cookies,
         "cookies, the environ made first": cookies_by_environ,
         "Response by its constructor": lambda: Response(b"x", content_type="application/json"),

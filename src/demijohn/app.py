@@ -27,9 +27,9 @@ from werkzeug.wsgi import get_host
 
 from . import typing as ft
 from .config import Config, ConfigAttribute
-from .ctx import AppContext, RequestContext, _AppCtxGlobals, _unset
+from .ctx import AppContext, RequestContext, _AppCtxGlobals
 from .fastpath import STAGES, FastPath, handling_of, stages_of
-from .globals import _cv_app, _cv_request, g, request, request_ctx, session
+from .globals import _cv_app, _cv_request, _unset, g, request, request_ctx, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv
 from .json.provider import DefaultJSONProvider, JSONProvider
 from .logging import create_logger

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from werkzeug.exceptions import HTTPException
 
 from . import typing as ft
-from .globals import _cv_app, _cv_request
+from .globals import _cv_app, _cv_request, _unset
 from .sessions import SecureCookieSessionInterface, SessionInterface
 from .signals import appcontext_popped, appcontext_pushed
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from .wrappers import Request, Response
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-# Tells "no argument" from "no exception".
-_unset: Any = object()
 
 
 class _AppCtxGlobals:
@@ -451,11 +448,6 @@ class RequestContext:
             self.request.close()
         if "environ" in kept:
             self._leave_environ()
-
-    @property
-    def brings_app(self) -> bool:
-        """Whether it was pushed quietly, so that it stands for a context of its application too."""
-        return self._late_app_ctx is not _unset
 
     def late_app_ctx(self) -> AppContext | None:
         """Return the application context of a request pushed quietly, made when first asked for; else None."""

@@ -494,7 +494,9 @@ class FastPath:
         app = self.app
         current = rounds.current
         if current is None or current is not self._sends_stock_in:
-            if not self._sends_stock_responses():
+            if app.response_class is not Response or not all(
+                map(is_, _making_and_sending_of(Response), _STOCK_MAKING_AND_SENDING)
+            ):
                 return None
             self._sends_stock_in = current
         kind = type(rv)

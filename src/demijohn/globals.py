@@ -36,6 +36,9 @@ make one:
 In a thread or task started by a view, wrap the function in copy_current_request_context.\
 """
 
+# Tells "there is none" from None.
+_unset: Any = object()
+
 _cv_request: ContextVar[RequestContext] = ContextVar("demijohn.request_ctx")
 
 
@@ -75,7 +78,7 @@ class AppContextVar:
         ctx: AppContext | RequestContext | None = self.pushed.get(None)
         if ctx is None:
             ctx = _cv_request.get(None)
-            if ctx is None or not ctx.brings_app:
+            if ctx is None or ctx._late_app_ctx is _unset:
                 return None
         return ctx.app
 

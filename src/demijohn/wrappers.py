@@ -207,7 +207,11 @@ class Request(RequestBase):
     def sends_cookie(self, name: str) -> bool:
         """Whether a cookie of that name may have been sent; cheaper than to parse `cookies`."""
         if self._head is not None:
-            return any(field == b"cookie" and name.encode() in value for field, value in self._head.fields)
+            # bench/request_path.py: 0.3 us for 5 fields, with a generator 1.1.
+            for field, value in self._head.fields:  # noqa: SIM110
+                if field == b"cookie" and name.encode() in value:
+                    return True
+            return False
         return name in self.environ.get("HTTP_COOKIE", "")
 
     # -- the query --------------------------------------------------------------------------------

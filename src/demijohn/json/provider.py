@@ -273,7 +273,7 @@ def _orjson_content(obj: Any, sort_keys: bool, ensure_ascii: bool) -> bytes | No
     if (may_be_small or not writer.spells_large_alike) and b"0e0" in content.translate(_DIGITS_ALIKE):
         return None
     # 1e-05 is written 0.00001.
-    if "0.0000" in text or ("null" in text and not _is_plain_and_finite(obj)):
+    if ("." in text and "0.0000" in text) or ("null" in text and not _is_plain_and_finite(obj)):
         return None
     if ensure_ascii:
         if "\x7f" in text:
