@@ -20,7 +20,7 @@ from demijohn.ctx import AppContext, RequestContext
 from demijohn.environ import environ_of
 from demijohn.fastpath import _is_plain, stages_of
 from demijohn.globals import _cv_app, _cv_request
-from demijohn.message import Origin, RequestHead, response_message, rounds
+from demijohn.message import Origin, RequestHead, Suspended, response_message, rounds
 from demijohn.routing import _walk
 
 CALLS = 20_000
@@ -32,10 +32,15 @@ def time_us(step: Callable[[], object]) -> float:
     return min(timeit.repeat(step, number=CALLS, repeat=BATCHES)) / CALLS * 1e6
 
 
+async def awaits_nothing() -> str:
+    return "Hello, World!"
+
+
 def make_app() -> Flask:
     app = Flask("bench")
     app.add_url_rule("/", "hello", lambda: "Hello, World!")
     app.add_url_rule("/user/<int:id>/<name>", "user", lambda id, name: {"id": id, "q": request.args.get("q")})
+    app.add_url_rule("/async", "async", awaits_nothing)
     app.add_url_rule("/json", "json", lambda: {"id": 1, "name": "x"})
     return app
 
@@ -72,6 +77,9 @@ def main() -> None:
     environ = environ_of(head(b"/?q=1"))
     cookie = RequestHead("GET", b"/", (1, 1), [(b"host", b"localhost"), (b"cookie", b"a=1; b=2")], Origin())
     match(cookie)
+    awaiting = head(b"/async")
+    awaiting.origin.run_coroutine = lambda coroutine: None
+    match(awaiting)
     werkzeug_proxy = WerkzeugProxy(_cv_request, "request")
 
     def again_in_a_round() -> None:
@@ -98,6 +106,15 @@ def main() -> None:
     def tear_down_by_pop() -> None:
         hooked_ctx.push_quietly()
         hooked_ctx.pop(None)
+
+    def answer_awaited(suspended: Any) -> object:
+        answer = suspended if suspended.coroutine is not None else suspended.advance(may_block=True)
+        while answer is suspended:
+            try:
+                suspended.context.run(suspended.coroutine.send, None)
+            except StopIteration as end:
+                answer = suspended.advance(may_block=True, value=end.value)
+        return answer
 
     def cookies_by_environ() -> object:
         cookie.environ = None
@@ -140,6 +157,8 @@ def main() -> None:
         "handle /json": lambda: handle(matched[b"/json"]),
         "handle /user/3/bob?q=1": lambda: handle(matched[b"/user/3/bob?q=1"]),
         "handle / with 3 hooks of each kind": lambda: hooked.native_handle(hooked_hello),
+        "handle /async": lambda: answer_awaited(handle(awaiting)),
+        "handle /async, all in steps": lambda: answer_awaited(Suspended(app._fast_path._steps(awaiting, True))),
         "whether a hook is plain": lambda: _is_plain(hook),
         "whether it is a coroutine function": lambda: iscoroutinefunction(hook),
         "push, pop with 3 teardown functions": tear_down,

@@ -198,7 +198,7 @@ class FastPath:
         """Answer a request that `match` found a route for, as `Flask.wsgi_app` would."""
         route: Route = head.route
         if route.may_await and head.origin.run_coroutine is not None:
-            return Suspended(self._steps(head))
+            return self._suspended(route, head)
         app = self.app
         ctx = RequestContext.of_native(app, head)
         error: BaseException | None = None
@@ -361,19 +361,61 @@ class FastPath:
     # The same stages once more, as generators (message.Steps): what is `async def` is yielded, and None is yielded
     # before what may block, since what follows a coroutine is in the event loop's thread.
 
-    def _steps(self, head: RequestHead) -> Steps:
+    def _suspended(self, route: Route, head: RequestHead) -> Suspended:
         """Do what `handle` does."""
         app = self.app
+        view = app.view_functions[route.endpoint]
+        pushes_quietly = not appcontext_pushed.receivers and opens_late(app.session_interface)
+        if view is route.view and route.is_coroutine and pushes_quietly and not self._precedes(route):
+            suspended = Suspended()
+            suspended.coroutine = self._awaited(route, head, suspended)
+            return suspended
+        return Suspended(self._steps(head, pushes_quietly))
+
+    async def _awaited(self, route: Route, head: RequestHead, suspended: Suspended) -> ResponseMessage | Steps:
+        """Answer with what a view returns that nothing precedes; or return the steps that are to follow.
+
+        bench/request_path.py: half of what all in steps takes.
+        """
+        app = self.app
+        if not app._got_first_request:
+            app._got_first_request = True
         ctx = RequestContext.of_native(app, head)
-        error: BaseException | None = None
-        if appcontext_pushed.receivers or not opens_late(app.session_interface):
+        ctx.push_quietly()
+        try:
+            rv = await route.view(**head.arguments or {})  # type: ignore[misc]
+        except BaseException as e:
+            return self._to_the_end(ctx, head, self._handled_in_steps(ctx, head, e))
+        message: ResponseMessage | None = None
+        if self._is_final(ctx, route) and not self._is_torn_down(ctx, route):
+            try:
+                message = self._plain_message(rv, head)
+            except Exception:
+                message = None  # what follows comes to it again, and handles it
+        if message is not None:
+            ctx.pop_quietly()
+            if suspended.answered is not None:
+                suspended.answered(message)
+            return message
+        return self._to_the_end(ctx, head, self._message_in_steps(ctx, head, rv))
+
+    def _steps(self, head: RequestHead, pushes_quietly: bool) -> Steps:
+        """Do what `handle` does."""
+        ctx = RequestContext.of_native(self.app, head)
+        if pushes_quietly:
+            ctx.push_quietly()  # no context is current in one of its own
+        else:
             yield None
             ctx.push()
-        else:
-            ctx.push_quietly()  # no context is current in one of its own
+        return (yield from self._to_the_end(ctx, head, self._answer_in_steps(ctx, head)))
+
+    def _to_the_end(self, ctx: RequestContext, head: RequestHead, steps: Steps) -> Steps:
+        """Answer, whatever happens, and tear down."""
+        app = self.app
+        error: BaseException | None = None
         try:
             try:
-                return (yield from self._answer_in_steps(ctx, head))
+                return (yield from steps)
             except Exception as e:
                 error = e
                 yield None
@@ -382,9 +424,7 @@ class FastPath:
                 error = e
                 raise
         finally:
-            route: Route = head.route
-            concerned = app.teardown_request_funcs and route.is_concerned_by(app.teardown_request_funcs)
-            if error is not None or concerned or self._tears_down(ctx):
+            if error is not None or self._is_torn_down(ctx, head.route):
                 yield None
                 if error is not None and app.should_ignore_error(error):
                     error = None
@@ -392,26 +432,43 @@ class FastPath:
             else:
                 ctx.pop_quietly()
 
+    def _is_torn_down(self, ctx: RequestContext, route: Route) -> bool:
+        functions = self.app.teardown_request_funcs
+        return bool(functions and route.is_concerned_by(functions)) or self._tears_down(ctx)
+
     def _answer_in_steps(self, ctx: RequestContext, head: RequestHead) -> Steps:
         """Do what `_answer` does, and find out whether the route has need of it."""
         app = self.app
         route: Route = head.route
-        if not app._got_first_request:
-            app._got_first_request = True
+        app._got_first_request = True
+        route.may_await = self._awaits(route)
         try:
-            view: Any = app.view_functions[route.endpoint]
-            if view is not route.view:
-                self._set_view(route, view)
-            if route.is_coroutine and not self._precedes(route):
-                # bench/request_path.py: 4 us less than by way of what follows.
-                rv = yield view(**head.arguments or {})
-            else:
-                route.may_await = self._awaits(route)
-                rv = yield from self._outcome_in_steps(ctx, head)
+            if request_started.receivers:
+                yield None
+                request_started.send(app, _async_wrapper=app.ensure_sync)
+            rv = yield from self._preprocess_in_steps(ctx)
+            if rv is None:
+                view = app.view_functions[route.endpoint]
+                if view is not route.view:
+                    self._set_view(route, view)
+                rv = yield from _outcome_of(view, **head.arguments or {})
         except Exception as e:
             yield None
             rv = yield from self._handle_in_steps(e)
-        if self._is_final(ctx, route):
+        return (yield from self._message_in_steps(ctx, head, rv))
+
+    def _handled_in_steps(self, ctx: RequestContext, head: RequestHead, error: BaseException) -> Steps:
+        """Answer for a view that has raised."""
+        try:
+            raise error
+        except Exception as e:
+            yield None
+            rv = yield from self._handle_in_steps(e)
+        return (yield from self._message_in_steps(ctx, head, rv))
+
+    def _message_in_steps(self, ctx: RequestContext, head: RequestHead, rv: Any) -> Steps:
+        """Turn what the view returned into the answer."""
+        if self._is_final(ctx, head.route):
             message = self._plain_message(rv, head)
             if message is not None:
                 return message
@@ -426,21 +483,6 @@ class FastPath:
             or (app.before_request_funcs and route.is_concerned_by(app.before_request_funcs))
             or (app.url_value_preprocessors and route.is_concerned_by(app.url_value_preprocessors))
         )
-
-    def _outcome_in_steps(self, ctx: RequestContext, head: RequestHead) -> _StepsTo[Any]:
-        """Return what a hook or the view returns."""
-        app = self.app
-        route: Route = head.route
-        if request_started.receivers:
-            yield None
-            request_started.send(app, _async_wrapper=app.ensure_sync)
-        rv = yield from self._preprocess_in_steps(ctx)
-        if rv is None:
-            view = app.view_functions[route.endpoint]
-            if view is not route.view:
-                self._set_view(route, view)
-            rv = yield from _outcome_of(view, **head.arguments or {})
-        return rv
 
     def _awaits(self, route: Route) -> bool:
         """Whether the view or a hook is `async def`. One that becomes so later is run while its thread waits."""

@@ -235,14 +235,18 @@ class Suspended:
     coroutine: what it waits for, to be run in `context` on the server's event loop; None when it waits for a thread
         that may block.
     context: the context variables of the request; all its steps see the same.
+    answered: what the coroutine may call with the answer, as the last that it does before it returns it; None when that
+        is not wanted.
     """
 
-    __slots__ = ("_steps", "context", "coroutine")
+    __slots__ = ("_steps", "answered", "context", "coroutine")
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps | None = None) -> None:
+        """Without `steps` there is to be a `coroutine`, which returns the answer, or the steps that are left to it."""
         self._steps = steps
         self.context = Context()
         self.coroutine: Coroutine[Any, Any, Any] | None = None
+        self.answered: Callable[[ResponseMessage], object] | None = None
 
     def advance(
         self, *, may_block: bool, value: Any = None, error: BaseException | None = None
@@ -255,6 +259,14 @@ class Suspended:
         Raises what the application lets propagate.
         """
         run, steps = self.context.run, self._steps
+        if steps is None:
+            if error is not None:
+                raise error
+            if isinstance(value, ResponseMessage):
+                value.context = self.context
+                return value
+            steps = self._steps = value
+            value = None
         try:
             self.coroutine = run(steps.send, value) if error is None else run(steps.throw, error)
             while may_block and self.coroutine is None:
@@ -267,7 +279,10 @@ class Suspended:
 
     def close(self) -> None:
         """Let the request end without an answer. Raises what the application lets propagate."""
-        self.context.run(self._steps.close)
+        if self._steps is not None:
+            self.context.run(self._steps.close)
+        elif self.coroutine is not None:
+            self.context.run(self.coroutine.close)
 
 
 class Watched(Suspended):

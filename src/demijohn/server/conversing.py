@@ -263,9 +263,7 @@ class ConversingEngine(NativeEngine):
         member.answered += 1
 
     def _may_begin(self, todo: Todo, route: Route) -> bool:
-        if isinstance(todo, _Request):
-            return route.may_await and not todo.is_begun
-        return super()._may_begin(todo, route)
+        return isinstance(todo, _Request) and route.may_await and not todo.is_begun
 
     def _finish_request(self, request: _Request, message: ResponseMessage) -> None:
         """Send what is answered to a message."""

@@ -116,19 +116,23 @@ def was_cancelled(error: BaseException) -> bool:
 
 
 class EventLoop:
-    """Runs coroutines for threads that have no event loop. There is no thread of its own before the first one."""
+    """Runs coroutines for threads that have no event loop. There is no thread of its own before the first one.
+
+    starter: what starts them, once there is a loop.
+    """
 
     def __init__(self, kind: str = "asyncio", new_selector: Callable[[], EngineSelector] | None = None) -> None:
         """`kind` and what `new_selector` returns are for `new_loop`."""
         self._kind = kind
         self._new_selector = new_selector
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._starter: Starter
+        self.starter: Starter
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._submitted: deque[tuple[Coroutine[Any, Any, Any], Context, Done]] = deque()
         self._is_told = False
-        self._tasks: set[asyncio.Task[Any]] = set()  # asyncio itself holds them weakly
+        # What is called when they are done; asyncio itself holds tasks weakly.
+        self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}
         self._stopping = False
         self._asked_at: float | None = None
         self._reported = False
@@ -225,7 +229,7 @@ class EventLoop:
                     raise RuntimeError("The worker has stopped its event loop.")
                 selector = self._new_selector() if self._new_selector is not None and self._kind != "uvloop" else None
                 loop = new_loop(self._kind, selector)
-                self._starter = Starter(loop)
+                self.starter = Starter(loop)
                 self._thread = threading.Thread(target=self._live, args=(loop,), name="demijohn-async", daemon=True)
                 self._thread.start()
                 self._loop = loop
@@ -253,21 +257,21 @@ class EventLoop:
         submitted = self._submitted
         while submitted:
             coroutine, context, done = submitted.popleft()
-            task = self.start_here(coroutine, context)
+            task = self.starter.start(coroutine, context)
             if task.done():
                 self._ended(done, task)
             else:
                 self.keep(task, done)
 
-    def start_here(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> asyncio.Task[Any]:
-        """Return a task that has run up to where it waits, and may be done; to be called outside of tasks."""
-        return self._starter.start(coroutine, context)
-
     def keep(self, task: asyncio.Task[Any], done: Done) -> None:
         """See a task to its end that has been started here."""
-        self._tasks.add(task)
         # In the loop's own context: `done` may enter the task's again.
-        task.add_done_callback(partial(self._ended, done))
+        ended = self._tasks[task] = partial(self._ended, done)
+        task.add_done_callback(ended)
+
+    def forget(self, task: asyncio.Task[Any]) -> None:
+        """Let `done` not be called for a task that is about to end."""
+        task.remove_done_callback(self._tasks.pop(task))
 
     def _cancel(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         for task in self._tasks:
@@ -275,7 +279,7 @@ class EventLoop:
                 task.cancel()
 
     def _ended(self, done: Done, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         try:
             value = task.result()
         except BaseException as error:

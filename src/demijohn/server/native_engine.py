@@ -21,7 +21,7 @@ import threading
 import time
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..message import RequestHead, ResponseMessage, Suspended
 from ..typing import Gateway, Route
@@ -33,6 +33,9 @@ from .loop import FAULT_PAUSE_S, Engine
 from .poller import READ
 from .settings import Settings
 from .waiting import Waiting
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger("demijohn.server")
 
@@ -100,11 +103,12 @@ class NativeEngine(Engine):
     # -- any thread ----------------------------------------------------------------------------------
 
     def _await(self, member: Member, client: Client, waiting: Waiting) -> ResponseMessage | None:
-        if member is self._loop_member:
-            waiting.advance(may_block=False)
-            return self._run(client, waiting)
         suspended = waiting.answer
         assert isinstance(suspended, Suspended)
+        if member is self._loop_member:
+            if suspended.coroutine is None:
+                waiting.advance(may_block=False)
+            return self._run(client, waiting)
         if suspended.coroutine is None:
             waiting.advance(may_block=True)
             if isinstance(waiting.answer, ResponseMessage):
@@ -133,7 +137,7 @@ class NativeEngine(Engine):
     def _make_way(self, member: Member, client: Client, todo: Todo, route: Route) -> bool:
         if member is not self._loop_member:
             return super()._make_way(member, client, todo, route)
-        if self._may_begin(todo, route):
+        if (route.may_await and type(todo) is RequestHead) or self._may_begin(todo, route):
             self._plain_in_a_row = 0
             # The loop has to run it, whatever it takes; but then somebody else leads meanwhile.
             return route.wall_s <= SLOW_S or super()._make_way(member, client, todo, route)
@@ -147,7 +151,7 @@ class NativeEngine(Engine):
 
     def _may_begin(self, todo: Todo, route: Route) -> bool:
         """Whether something may be begun in the loop's thread."""
-        return route.may_await and isinstance(todo, RequestHead)
+        return False
 
     def _give(self, job: Job) -> None:
         """Have a thread of the team do what may block. If none is free it is the next leader's."""
@@ -230,12 +234,13 @@ class NativeEngine(Engine):
             if coroutine is None:
                 break
             self._waiting.add(waiting)
-            task = self._loop.start_here(coroutine, suspended.context)
+            task = self._loop.starter.start(coroutine, suspended.context)
             if not task.done():
                 member = self._loop_member
                 begun, member.since = member.since, 0.0
                 member.learn(waiting.route, monotonic() - begun)
                 self._loop.keep(task, partial(self._go_on, client, waiting))
+                suspended.answered = partial(self._finish_in_task, client, waiting, task)
                 return None
             try:
                 value = task.result()
@@ -249,6 +254,17 @@ class NativeEngine(Engine):
             return message
         self._give((client, waiting, waiting.route))
         return None
+
+    def _finish_in_task(
+        self, client: Client, waiting: Waiting, task: asyncio.Task[Any], message: ResponseMessage
+    ) -> None:
+        """Answer in the task that came to the answer, so that the loop is spared a round.
+
+        When there is more to do on the connection, which cannot be begun in a task, that is left to `_go_on`.
+        """
+        if not (client.http.events or client.http.in_message):
+            self._loop.forget(task)
+            self._go_on(client, waiting, message, None)
 
     def _go_on(self, client: Client, waiting: Waiting, value: Any, error: BaseException | None) -> None:
         """Take up a request whose coroutine has come to its end."""
