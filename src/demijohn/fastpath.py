@@ -365,7 +365,7 @@ class FastPath:
         """Do what `handle` does."""
         app = self.app
         view = app.view_functions[route.endpoint]
-        pushes_quietly = not appcontext_pushed.receivers and opens_late(app.session_interface)
+        pushes_quietly = not appcontext_pushed.receivers and self._opens_late
         if view is route.view and route.is_coroutine and pushes_quietly and not self._precedes(route):
             suspended = Suspended()
             suspended.coroutine = self._awaited(route, head, suspended)

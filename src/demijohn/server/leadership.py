@@ -148,6 +148,7 @@ class Team(Generic[Job]):
         self.attended: set[object] = set()
         # Between the leader and the watch, see `watch`.
         self._polling: Member | None = None
+        self._polls = self._polls_seen = 0
         self._watch_sleeps = False
         self._watch_wake = threading.Lock()
         self._watch_wake.acquire()
@@ -357,6 +358,7 @@ class Team(Generic[Job]):
 
     def before_poll(self, member: Member) -> None:
         """Note that `member` is about to wait for events."""
+        self._polls += 1
         self._polling = member
 
     def after_poll(self) -> None:
@@ -386,13 +388,16 @@ class Team(Generic[Job]):
 
         Comes back within `longest_s` when nothing happens at all.
 
-        While the leader waits for events there is nothing to watch, and the watch sleeps until there are. It says
+        While the leader waits for events there is nothing to watch, and the watch sleeps until there are, once it has
+        waited for as long as from one look to the next: to wake the watch costs more than its looks. The watch says
         that it sleeps before it looks whether the leader polls, and the leader says that it no longer polls before
         it looks whether the watch sleeps: whichever comes second sees the other. So it is with what is `attended`.
         """
         self._watch_sleeps = True
         leader = self._polling
-        if leader is not None and leader is self.leader and not self.attended:
+        polls_seen, self._polls_seen = self._polls_seen, self._polls
+        is_idle = leader is not None and leader is self.leader and self._polls_seen == polls_seen
+        if is_idle and not self.attended:
             self._watch_wake.acquire(timeout=longest_s)
             self._watch_sleeps = False
         else:
