@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demijohn import Blueprint, Flask, Response, send_from_directory
+from demijohn import Blueprint, Flask, Response, has_request_context, request, send_from_directory, signals
 from demijohn.environ import FileWrapper, environ_of
 from demijohn.message import Origin, RequestHead, ResponseMessage
+from demijohn.sessions import SecureCookieSessionInterface
 
 Answer = tuple[str, dict[str, str], bytes]
 
@@ -216,6 +217,81 @@ def test_hooks_see_and_change_each_answer(folder: Path) -> None:
     app = app_with(folder)
     app.after_request(lambda response: response.headers.set("X-Seen", response.mimetype) or response)
     assert answered_again(app)[1]["X-Seen"] == "text/plain"
+
+
+OBSERVERS: dict[str, Callable[[Flask, Callable[..., None]], object]] = {
+    "before_request": lambda app, note: app.before_request(note),
+    "after_request": lambda app, note: app.after_request(lambda response: note() or response),
+    "teardown_request": lambda app, note: app.teardown_request(note),
+    "teardown_appcontext": lambda app, note: app.teardown_appcontext(note),
+    "url_value_preprocessor": lambda app, note: app.url_value_preprocessor(note),
+}
+SIGNALS = (
+    signals.request_started,
+    signals.request_finished,
+    signals.request_tearing_down,
+    signals.appcontext_pushed,
+    signals.appcontext_popped,
+    signals.appcontext_tearing_down,
+)
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+def test_whoever_observes_requests_observes_those_of_files(folder: Path, observer: str) -> None:
+    app = app_with(folder)
+    seen = []
+    OBSERVERS[observer](app, lambda *_, **__: seen.append(request.path if has_request_context() else ""))
+    for _ in range(4):
+        assert short_way(app, asked("/static/a.txt"))[0] == "200 OK"
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.name)
+def test_whoever_listens_to_signals_hears_of_requests_for_files(folder: Path, signal: Any) -> None:
+    app = app_with(folder)
+    answered_again(app)
+    heard: list[Flask] = []
+
+    def listen(sender: Flask, **_: Any) -> None:
+        heard.append(sender)
+
+    with signal.connected_to(listen, app):
+        answered_again(app)
+    assert heard == [app] * 3
+
+
+def test_a_permanent_session_is_refreshed_with_a_file(folder: Path) -> None:
+    app = app_with(folder)
+    app.secret_key = "for tests"
+    signing = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert signing is not None
+    answered_again(app)
+    value = signing.dumps({"_permanent": True})
+    assert short_way(app, asked("/static/a.txt", cookie=f"session={value}"))[1]["Set-Cookie"].startswith("session=")
+    assert "Set-Cookie" not in short_way(app, asked("/static/a.txt"))[1]
+
+
+def test_the_first_request_may_be_for_a_file(folder: Path) -> None:
+    app = app_with(folder)
+    answered_again(app)
+    with pytest.raises(AssertionError, match="setup method"):
+        app.before_request(lambda: None)
+
+
+def test_arguments_that_a_preprocessor_changes_are_those_of_one_request(folder: Path) -> None:
+    app = app_with(folder)
+    seen = []
+
+    @app.url_value_preprocessor
+    def change(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        assert values is not None
+        seen.append(values["filename"])
+        values["filename"] = "b.html"
+
+    (folder / "static" / "b.html").write_text("other")
+    for _ in range(4):
+        assert short_way(app, asked("/static/a.txt"))[2] == b"other"
+    assert seen == ["a.txt"] * 4
 
 
 def test_a_fifo_in_the_place_of_a_file_is_not_found_and_keeps_nobody_waiting(folder: Path) -> None:
