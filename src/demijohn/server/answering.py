@@ -95,8 +95,8 @@ class Answering(Connections):
         member.connection = client
         member.head = answer.head
         member.route = answer.route
-        begun = begun or monotonic()
-        member.since = begun
+        sending = monotonic()
+        member.since = sending if begun is None else begun
         try:
             done = self._transmit(client, answer)
             if done:
@@ -118,7 +118,11 @@ class Answering(Connections):
         finally:
             now = monotonic()
             member.since = 0.0
-            member.learn(answer.route, now - begun)
+            if answer.file is None:
+                member.learn(answer.route, now - (sending if begun is None else begun))
+            elif begun is not None:
+                # How long the kernel takes for a file is no matter of the view, unless the watch finds it too long.
+                member.learn(answer.route, sending - begun)
         if not done:
             if answer.message.context is None:  # who sends the rest may have answered other requests in between
                 answer.message.context = contextvars.copy_context()
@@ -145,7 +149,8 @@ class Answering(Connections):
             try:
                 unsent = client.unsent
                 if unsent is not None:
-                    sent = client.sock.send(unsent)
+                    # In front of a file, the head waits for it: one packet less.
+                    sent = client.sock.send(unsent, socket.MSG_MORE) if answer.file_left else client.sock.send(unsent)
                     answer.taken_bytes += sent
                     if sent < len(unsent):
                         client.unsent = memoryview(unsent)[sent:]
