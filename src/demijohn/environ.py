@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
@@ -107,6 +107,8 @@ class _Start:
             environ["HTTP_HOST"] = origin.host.decode("latin-1")
         if origin.tls is not None:
             environ.update(origin.tls())
+        if origin.send_hints is not None:
+            environ["wsgi.early_hints"] = origin.send_hints
         self.environ = environ
         self.fields = fields
 
@@ -126,7 +128,11 @@ def _make(head: RequestHead) -> dict[str, Any]:
     environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
     environ["QUERY_STRING"] = query.decode("latin-1")
     environ["REQUEST_URI"] = environ["RAW_URI"] = head.target.decode("latin-1")
-    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head.version == (1, 1) else f"HTTP/{head.version[0]}.{head.version[1]}"
+    if head.version == (1, 1):
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1"
+    else:
+        environ["SERVER_PROTOCOL"] = f"HTTP/{head.version[0]}.{head.version[1]}"
+        environ["wsgi.early_hints"] = _ignore  # RFC 9110 §15.2: HTTP/1.0 knows no interim answers
     environ["wsgi.input"] = head.spool if head.content is None else io.BytesIO(head.content)
     environ["wsgi.errors"] = sys.stderr
     if authority is not None and origin.host is None:
@@ -139,6 +145,10 @@ def _make(head: RequestHead) -> dict[str, Any]:
         environ["werkzeug.socket"] = _LentAtFirstUse(origin.lend_socket)
         environ["demijohn.websocket"] = Offer()
     return environ
+
+
+def _ignore(headers: Iterable[tuple[str, str]]) -> None:
+    """Send no early hints."""
 
 
 # RFC 9112 §3.2.2: scheme "://" authority, then path and query, either of which may be missing.

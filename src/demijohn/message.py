@@ -57,8 +57,9 @@ class Origin:
     says what trusted proxies tell of one request; None when the peer is none. `tls` says of a connection with TLS
     what the environ has of it. `lend_socket` gives the connection of the request being answered to the application,
     as a socket of its own that blocks: what the application answers then is not sent. None from a server that
-    cannot. `environ_start` is the environ module's own: what it has made for the last request. It is never changed
-    after that, and the rest is not either once there was a request.
+    cannot. `send_hints` sends early hints (RFC 8297) before the answer, or None. `environ_start` is the environ
+    module's own: what it has made for the last request. It is never changed after that, and the rest is not either
+    once there was a request.
     """
 
     scheme: str = "http"
@@ -72,6 +73,7 @@ class Origin:
     told: Callable[[RequestHead], Origin] | None = None
     tls: Callable[[], dict[str, str]] | None = None
     lend_socket: Callable[[], socket] | None = None
+    send_hints: Callable[[Iterable[tuple[str, str]]], None] | None = None
     environ_start: Any = field(default=None, init=False, compare=False, repr=False)
 
 

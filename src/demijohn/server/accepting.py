@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import socket
 import sys
 import tempfile
+from collections.abc import Iterable
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,9 @@ from ..message import Origin, ProtocolError
 from .answering import RECEIVE_BYTES
 from .connections import IDLE, PREAMBLE, Client
 from .eventloop import EventLoop
+from .hints import hint_bytes
 from .http1 import Connection
-from .lending import lend
+from .lending import LentSocket, lend
 from .poller import READ
 from .proxy import Entrance, PreambleReader
 from .timekeeping import Timekeeping
@@ -132,6 +135,7 @@ class Accepting(Timekeeping):
             client.state = PREAMBLE
             client.preamble = preamble
         origin.lend_socket = partial(self._lend_socket, client.fd, http)
+        origin.send_hints = partial(self._send_hints, client.fd, http)
         # In this order: an event finds the connection in both.
         self._clients[client.fd] = client
         self._idle[client.fd] = client
@@ -197,3 +201,24 @@ class Accepting(Timekeeping):
                 raise ConnectionAbortedError("The connection is not this request's any more.")
             client.sock, lent = lend(client.sock)  # type: ignore[assignment]  # what it lacks is not used before the end
             return lent
+
+    def _send_hints(self, fd: int, http: Connection, headers: Iterable[tuple[str, str]]) -> None:
+        """Send early hints to who waits for an answer that has not begun. Raises BadResponse.
+
+        It is no matter when they do not get there, or come too late.
+        """
+        data = hint_bytes(headers)
+        with self._lock:  # as in `_stays_silent`: nothing comes after the answer of a request that was given up
+            client = self._clients.get(fd)
+            if (
+                client is None
+                or client.http is not http
+                or client.answer is not None
+                or client.fd in self._idle
+                or client.origin.lend_socket is None
+                or isinstance(client.sock, LentSocket)
+            ):
+                return
+            with contextlib.suppress(OSError):
+                if client.sock.send(data) < len(data):
+                    client.sock.shutdown(socket.SHUT_RDWR)  # half of an answer cannot be taken back

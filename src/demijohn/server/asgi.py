@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..environ import FileWrapper, split_target
 from ..message import REASONS, ProtocolError, RequestHead, ResponseMessage, origin_of, response_message_of_bytes
+from .hints import hint_bytes
 from .hook_objects import HookRequest, RequestHooks
 from .http1 import CONTINUE, Connection, Framing, plain_answer
 from .settings import Settings
@@ -256,6 +257,8 @@ class HTTPExchange:
         scope = self._gateway.scope("http", _HTTP, head, self._settings.root_path or "")
         scope["method"] = head.method
         scope["extensions"] = {"http.response.pathsend": {}}
+        if head.version == (1, 1):
+            scope["extensions"]["http.response.early_hint"] = {}
         if self._gateway.hooks is not None:
             self._request = HookRequest(head)
             self._gateway.hooks.before(self._request)
@@ -398,6 +401,9 @@ class HTTPExchange:
             raise RuntimeError(f"{kind!r} was sent after the answer was complete")
         message = self._message
         if message is None:
+            if kind == "http.response.early_hint" and self.head.version == (1, 1):
+                self._channel.write(hint_bytes([(b"link", link) for link in event["links"]]))
+                return
             if kind != "http.response.start":
                 raise RuntimeError(f"{kind!r} was sent where 'http.response.start' was due")
             # It is sent with the first part: until then the answer can become another one.
