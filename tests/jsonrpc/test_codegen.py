@@ -204,6 +204,8 @@ def test_the_typescript_client_passes_tsc_and_calls(tmp_path: Path, shop_url: st
 
 WORDS = """\
 import datetime
+import enum
+from typing import NamedTuple
 
 import msgspec
 from demijohn import Flask
@@ -238,6 +240,26 @@ def trips(date: datetime.date, int: int = 1, given: int = 0) -> list[datetime.da
     return [date] * int
 
 
+class Kind(enum.Enum):
+    SEA = "sea"
+    AIR = "air"
+
+
+class Stop(NamedTuple):
+    place: str
+    kind: Kind = Kind.SEA
+
+
+@jsonrpc.method("Trips.kind")
+def kind(kind: Kind, stop: Stop) -> dict[str, Kind]:
+    return {stop.place: kind}
+
+
+@jsonrpc.method("Trips.stop")
+def stop(kind: Kind) -> Stop:
+    return Stop("Bonn", kind)
+
+
 @jsonrpc.method("Trips.str")
 def days(days: list[int]) -> dict[str, int]:
     return {"sum": sum(days)}
@@ -245,14 +267,15 @@ def days(days: list[int]) -> dict[str, int]:
 WORDS_PY = """\
 import sys
 from datetime import date
-from words_client import Trip, Words
+from words_client import Kind, Trip, Words
 
 with Words(sys.argv[1], timeout_s=20) as words:
     trip: Trip = words.class_.import_({"from": "Bonn"})
     print(words.constructor(), words.constructor(constructor=5, more=5, **{"import": 1}), trip["class"], words.then())
     dates: list[date] = words.Trips.list(date=date(2026, 1, 2), int=2)
     counted: dict[str, int] = words.Trips.str([1, 2])
-    print(*dates, counted)
+    stopped: tuple[str, Kind] = words.Trips.stop("air")
+    print(*dates, counted, words.Trips.kind("air", ("Bonn", "sea")), stopped)
 """
 WORDS_TS = """\
 import { Trip, Words } from "./words.js";
@@ -277,7 +300,8 @@ def test_names_that_mean_something_in_python_are_given_another(tmp_path: Path, w
     checked = run(sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", "use.py", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     called = run(sys.executable, "use.py", words_url, cwd=tmp_path)
-    assert called.stdout == "10 16 2 then\n2026-01-02 2026-01-02 {'sum': 3}\n", called.stderr
+    printed = "10 16 2 then\n2026-01-02 2026-01-02 {'sum': 3} {'Bonn': 'air'} ('Bonn', 'air')\n"
+    assert called.stdout == printed, called.stderr
 
 
 def test_names_that_mean_something_in_javascript_are_given_another(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import msgspec
 import pytest
@@ -201,3 +201,68 @@ def test_members_of_a_model_have_no_titles_that_say_their_names() -> None:
     assert schema["title"] == "Guest"
     assert schema["properties"]["first_name"] == {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
     assert schema["properties"]["told"]["title"] == "What was told"
+
+
+# -- what is written fits what is told ----------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """Where a bottle lies."""
+
+    shelf: int
+    row: str = "a"
+
+
+class Nested(NamedTuple):
+    place: Place
+    others: list[Nested] = []  # noqa: RUF012
+
+
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+@dataclass
+class Lying:
+    place: Place
+    rights: Rights = Rights.READ
+
+
+CASES = [
+    (Place, {"shelf": 1}, [1, "a"]),
+    (Place, [1], [1, "a"]),
+    (Place, [1, "b"], [1, "b"]),
+    (Nested, [[1], [[{"shelf": 2}]]], [[1, "a"], [[[2, "a"], []]]]),
+    (Lying, {"place": {"shelf": 1}, "rights": 3}, {"place": [1, "a"], "rights": 3}),
+    (Rights, 0, 0),
+    (list[Rights], [1, 3], [1, 3]),
+    (Size, "small", "small"),
+    (Packed, {"content": ""}, {"content": "", "size": "small"}),
+]
+
+
+@pytest.mark.parametrize(("hint", "sent", "answered"), CASES, ids=lambda value: str(value)[:40])
+def test_what_is_sent_and_what_is_answered_fit_their_schemas(hint: Any, sent: Any, answered: Any) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="pip install -r requirements-dev.lock")
+
+    def function(x: Any) -> Any:
+        return x
+
+    function.__annotations__ = {"x": hint, "return": hint}
+    openrpc = described(function)
+    (method,) = openrpc["methods"]
+    of_param, of_result = method["params"][0]["schema"], method["result"]["schema"]
+    jsonschema.Draft7Validator({**of_param, "components": openrpc["components"]}).validate(sent)
+    result = answer(function, sent)
+    assert result == answered
+    jsonschema.Draft7Validator({**of_result, "components": openrpc["components"]}).validate(result)
+
+
+def test_types_of_pydantic_are_answered_outside_of_models_too() -> None:
+    pydantic = pytest.importorskip("pydantic", reason="pip install -r requirements-dev.lock")
+
+    def links() -> Any:
+        return [pydantic.TypeAdapter(pydantic.HttpUrl).validate_python("http://a.example/"), pydantic.SecretStr("x")]
+
+    assert answer(links) == ["http://a.example/", "**********"]

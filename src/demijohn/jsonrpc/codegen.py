@@ -233,3 +233,14 @@ def fields_of(schema: Schema) -> list[tuple[str, Schema, bool]] | None:
         return None
     required = schema.get("required") or ()
     return [(name, member, name in required) for name, member in properties.items()]
+
+
+def refs_in(schema: Any) -> set[str]:
+    """Return the names of the components that a schema refers to."""
+    if isinstance(schema, list):
+        return {name for item in schema for name in refs_in(item)}
+    if not isinstance(schema, dict):
+        return set()
+    inside = {name for value in schema.values() for name in refs_in(value)}
+    ref = schema.get("$ref")
+    return inside | {ref.removeprefix(_REF)} if isinstance(ref, str) else inside

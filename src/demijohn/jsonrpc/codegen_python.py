@@ -8,7 +8,7 @@ import keyword
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .codegen import Method, Module, Names, Schema, Service, Types, camel, fields_of, identifier, read
+from .codegen import Method, Module, Names, Schema, Service, Types, camel, fields_of, identifier, read, refs_in
 
 _HEAD = '''\
 """Client of {title}, written by `demijohn jsonrpc client`: make it anew, rather than change it."""
@@ -118,7 +118,7 @@ class _Module(Module):
     def text(self) -> str:
         errors = ", ".join(f"{code}: {name}" for code, name in self.errors.items())
         parts = [
-            *(self.component(name, schema) for name, schema in self.service.components.items()),
+            *self.components(),
             *(self.error(code, name) for code, name in self.errors.items()),
             f"ERRORS: dict[int, type[RemoteError]] = {{{errors}}}",
         ]
@@ -133,11 +133,20 @@ class _Module(Module):
 
     # -- types ----------------------------------------------------------------------------------
 
-    def component(self, name: str, schema: Schema) -> str:
-        own = self.types.name(name)
-        fields = fields_of(schema)
-        if fields is None:
-            return f"{own}: TypeAlias = {self.types.of(schema)!r}"
+    def components(self) -> Iterator[str]:
+        """Yield classes, whose hints are resolved when they are asked for; then other types, after what is in them."""
+        waiting = {name: schema for name, schema in self.service.components.items() if fields_of(schema) is None}
+        for name, schema in self.service.components.items():
+            if (fields := fields_of(schema)) is not None:
+                yield self.class_(self.types.name(name), schema, fields)
+        while waiting:
+            ready = [name for name, schema in waiting.items() if not refs_in(schema) & waiting.keys()]
+            for name in ready or list(waiting):
+                type_ = self.types.of(waiting.pop(name))
+                # What is left over holds itself: as a text it can be written, and read by type checkers.
+                yield f"{self.types.name(name)}: TypeAlias = {type_ if ready else repr(type_)}"
+
+    def class_(self, own: str, schema: Schema, fields: list[tuple[str, Schema, bool]]) -> str:
         hints = [
             (field, self.types.of(member) if required else f"NotRequired[{self.types.of(member)}]")
             for field, member, required in fields

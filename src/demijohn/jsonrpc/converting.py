@@ -45,11 +45,13 @@ class Converted(type):
     """The class of types with a reader of their own: `convert(value)` and `schema(describe)`.
 
     of: the class with fields that it reads; None for what needs no name in a document.
+    as_written: whether the schema is that of a result where it is another than that of a parameter.
     """
 
     convert: t.Callable[[t.Any], t.Any]
     schema: t.Callable[[Describe], Schema]
     of: type | None
+    as_written: bool
 
     def __instancecheck__(cls, instance: object) -> bool:
         # msgspec asks whether what `convert` gave is an instance; what that is, only `convert` knows.
@@ -60,7 +62,9 @@ def converted(
     name: str, convert: t.Callable[[t.Any], t.Any], schema: t.Callable[[Describe], Schema], of: type | None = None
 ) -> Converted:
     """Return a type that `convert` reads; it raises ValueError for what does not fit."""
-    return Converted(name, (), {"convert": staticmethod(convert), "schema": staticmethod(schema), "of": of})
+    return Converted(
+        name, (), {"convert": staticmethod(convert), "schema": staticmethod(schema), "of": of, "as_written": False}
+    )
 
 
 def _convert_by_type(type_: type, value: t.Any) -> t.Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import time
@@ -81,6 +82,8 @@ def _simpler(value: Any) -> Any:
         return members
     if write := writer_of(value):
         return write(value)
+    if type(value).__module__.startswith("pydantic") and not hasattr(value, "model_dump_json"):
+        return sys.modules["pydantic_core"].to_jsonable_python(value)  # a URL, a secret
     for kinds, simplify in _SIMPLER:
         if isinstance(value, kinds):
             return simplify(value)

@@ -7,7 +7,7 @@ import collections.abc as cabc
 import numbers
 import pathlib
 import typing as t
-from enum import Enum
+from enum import Enum, Flag
 
 import msgspec
 
@@ -88,6 +88,8 @@ def _number(reader: Compiler, cls: type, arguments: tuple[t.Any, ...]) -> Hint:
 
 
 def _enum(reader: Compiler, cls: t.Any, arguments: tuple[t.Any, ...]) -> Hint:
+    if issubclass(cls, Flag):  # its members may be added up
+        return converted(cls.__name__, lambda value: cls(expect(value, int)), lambda _: {"type": "integer"})
     if is_known(cls):
         return cls
     return converted(cls.__name__, cls, lambda _: {"enum": [member.value for member in cls]})

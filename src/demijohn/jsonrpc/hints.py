@@ -248,6 +248,7 @@ class Reader(_Compiler):
             make = self.typed_dict if t.is_typeddict(cls) else self.constructed
             read, schema = make(cls)
             own.convert, own.schema = staticmethod(read), staticmethod(schema)
+            own.as_written = self.of_result and issubclass(cls, tuple)
             return own
         finally:
             self.open.pop(cls, None)
@@ -286,7 +287,14 @@ class Reader(_Compiler):
             arguments, named = parameters.bind(value)
             return cls(*arguments, **named)
 
-        return read, lambda describe: parameters.schema(describe, cls.__name__)
+        def schema(describe: Describe) -> Schema:
+            by_name = parameters.schema(describe, cls.__name__)
+            if not issubclass(cls, tuple):
+                return by_name
+            as_array = parameters.schema_of_items(describe, cls.__name__, is_complete=self.of_result)
+            return as_array if self.of_result else {"title": cls.__name__, "anyOf": [by_name, as_array]}
+
+        return read, schema
 
 
 def _has_fields(cls: t.Any) -> bool:

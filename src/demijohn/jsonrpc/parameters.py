@@ -128,5 +128,11 @@ class Parameters:
             schema["additionalProperties"] = False
         return schema
 
+    def schema_of_items(self, describe: Describe, title: str, is_complete: bool) -> Schema:
+        """Return the JSON Schema of params by position; `is_complete` when those with defaults are there too."""
+        required = len(self.named) if is_complete else sum(parameter.is_required for parameter in self.named)
+        items = [parameter.schema(describe) for parameter in self.named]
+        return {"title": title, "type": "array", "prefixItems": items, "items": False, "minItems": required}
+
 
 _NOTHING: tuple[t.Sequence[t.Any], dict[str, t.Any]] = ((), {})

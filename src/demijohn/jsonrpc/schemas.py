@@ -42,12 +42,13 @@ class _Describer:
         if type_.of is None:
             schema = type_.schema(self.describe_one)
             return self.adopt([schema], schema.pop("$defs"))[0] if "$defs" in schema else schema
-        if type_.of not in self.names:
-            name = self.names[type_.of] = self.free_name(type_.of.__name__)
+        key = type_.of, type_.as_written
+        if key not in self.names:
+            name = self.names[key] = self.free_name(type_.of.__name__)
             # The place is taken before, as a class may hold itself.
             self.components[name] = {}
             self.components[name] = type_.schema(self.describe_one) | _description(type_.of)
-        return {"$ref": _ROOT + self.names[type_.of]}
+        return {"$ref": _ROOT + self.names[key]}
 
     def describe_one(self, type_: Hint) -> Schema:
         return self.describe([type_])[0]
