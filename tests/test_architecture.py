@@ -37,7 +37,7 @@ server.http1 server.websocket server.activity server.metrics server.statsd serve
 server.hook_objects server.compression server.asgi server.asgi_websocket server.lifespan server.logger_class
 server.loading server.poller server.limits server.leadership server.ownpages server.lending server.eventloop
 server.receiving server.sending server.gathering server.waiting server.connections server.answering
-server.timekeeping server.accepting server.loop server.native_engine server.conversing server.asgi_engine
+server.timekeeping server.accepting server.loop server.native_engine server.peer server.conversing server.asgi_engine
 server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter
 server.launch server
 container.project container.context container.layers container.wheels container.dockerfile container.base

@@ -205,6 +205,7 @@ class WebSocket:
 
     events: what has arrived, in order: whole messages, and last a `Closed`; nothing is read after that.
     closing: whether a close frame of ours is out, so that nothing else may follow.
+    limit_bytes: how large a message may be once it is decompressed.
     """
 
     __slots__ = (
@@ -217,20 +218,19 @@ class WebSocket:
         "_fin",
         "_fragmented",
         "_left",
-        "_limit_bytes",
         "_mask",
         "_message_bytes",
         "_opcode",
         "_parts",
         "closing",
         "events",
+        "limit_bytes",
     )
 
     def __init__(self, limit_bytes: int, deflate: Deflate | None = None) -> None:
-        """`limit_bytes` is how large a message may be once it is decompressed."""
         self.events: deque[Message | Closed] = deque()
         self.closing = False
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._deflate = deflate
         self._compressor: zlib._Compress | None = None
         self._decompressor: zlib._Decompress | None = None
@@ -292,8 +292,8 @@ class WebSocket:
             length = int.from_bytes(buffer[2:size], "big")
             if length < least or length >> 63:
                 raise _Failed(PROTOCOL_ERROR, "the length of a frame is not in its shortest form")
-        if opcode < _CONTROL and self._message_bytes + length > self._limit_bytes:
-            raise _Failed(TOO_BIG, f"a message has more than {self._limit_bytes} bytes")
+        if opcode < _CONTROL and self._message_bytes + length > self.limit_bytes:
+            raise _Failed(TOO_BIG, f"a message has more than {self.limit_bytes} bytes")
         if len(buffer) < size + 4:
             return False
         self._mask = bytes(buffer[size : size + 4])
@@ -370,8 +370,8 @@ class WebSocket:
         if self._compressed:
             payload = self._decompress(payload, last)
         self._message_bytes += len(payload)
-        if self._message_bytes > self._limit_bytes:
-            raise _Failed(TOO_BIG, f"a message has more than {self._limit_bytes} bytes")
+        if self._message_bytes > self.limit_bytes:
+            raise _Failed(TOO_BIG, f"a message has more than {self.limit_bytes} bytes")
         parts = self._parts
         if self._decoder is None:
             parts.append(payload)  # type: ignore[arg-type]
@@ -394,7 +394,7 @@ class WebSocket:
         if self._decompressor is None:
             self._decompressor = zlib.decompressobj(-deflate.client_window_bits)
         # One byte more than allowed tells that there is more; a small message can stand for a very large one.
-        most = self._limit_bytes - self._message_bytes + 1
+        most = self.limit_bytes - self._message_bytes + 1
         try:
             plain = self._decompressor.decompress(payload + _FLUSHED if last else payload, most)
         except zlib.error:
