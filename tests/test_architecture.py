@@ -21,7 +21,7 @@ jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types 
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
 jsonrpc.orders jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
 jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.timing
-jsonrpc.telemetry jsonrpc.transport jsonrpc.websocket_transport jsonrpc.client jsonrpc.testing
+jsonrpc.telemetry jsonrpc.transport jsonrpc.calls jsonrpc.websocket_transport jsonrpc.client jsonrpc.testing
 jsonrpc.codegen jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
 jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.site jsonrpc.origins
 jsonrpc.conversation jsonrpc.mcp jsonrpc.endpoint jsonrpc

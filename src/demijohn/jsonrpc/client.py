@@ -1,27 +1,28 @@
 """Calling JSON-RPC methods: `Client("http://.../api").Math.add(a=1, b=2)`, and the same for an event loop.
 
-What is sent and what an answer means is the same for both (`Calls`: no I/O); the clients add the transport.
+What is sent and what an answer means is the same for both (`calls.py`: no I/O); the clients add the transport.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-import msgspec
-
-from .converting import Hint, convert
+from .calls import OMITTED as OMITTED
+from .calls import CallError as CallError
+from .calls import Calls, Params, Request, converted, one_way
+from .calls import CallTimeout as CallTimeout
+from .calls import RemoteError as RemoteError
+from .calls import TransportError as TransportError
+from .calls import given as given
+from .converting import Hint
 from .encoding import encode
-from .hints import readable
-from .protocol import VERSION
 from .transport import AsyncConnections, Connections, NotSent, Reply
 
 if TYPE_CHECKING:
@@ -32,150 +33,12 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T")
-Params = Sequence[Any] | Mapping[str, Any]
-Request = dict[str, Any]
 
 _LONGEST_PAUSE_S = 30.0
 # The server says that it has not run the call: too many requests, or no capacity.
 _NOT_RUN = (429, 503)
 # A gateway says that it does not know.
 _LOST = (502, 504)
-
-
-class CallError(Exception):
-    """A call has no result."""
-
-
-class RemoteError(CallError):
-    """The server answered with an error object (JSON-RPC 2.0 section 5.1)."""
-
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.data = data
-
-    def __str__(self) -> str:
-        detail = self.data.get("message") if isinstance(self.data, dict) else self.data
-        return f"{self.message} ({self.code})" + (f": {detail}" if detail is not None else "")
-
-
-class TransportError(CallError, ConnectionError):
-    """There was no answer, or none that is JSON-RPC; `status` is its HTTP status, if there was one."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class CallTimeout(TransportError, TimeoutError):
-    """There was no answer in time. The call may have been run."""
-
-
-# -- without I/O --------------------------------------------------------------------------------
-
-
-class Calls:
-    """Request objects of one client, and what Response objects to them mean."""
-
-    def __init__(
-        self, url: str, headers: Mapping[str, str] | None, errors: Mapping[int, type[RemoteError]] | None
-    ) -> None:
-        self.url = url
-        self.headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "User-Agent": "demijohn-client",
-            **(headers or {}),
-        }
-        self.errors = dict(errors or {})
-        self._ids = itertools.count(1)
-
-    def request(self, method: str, params: Params | None) -> Request:
-        request = {"jsonrpc": VERSION, "id": next(self._ids), "method": method}
-        return request if params is None else request | {"params": params}
-
-    def notification(self, method: str, params: Params | None) -> Request:
-        request = {"jsonrpc": VERSION, "method": method}
-        return request if params is None else request | {"params": params}
-
-    def answered(self, outcome: Reply | OSError) -> Reply:
-        """Return the answer there was, or raise that there was none."""
-        if isinstance(outcome, Reply):
-            return outcome
-        if isinstance(outcome, TimeoutError):
-            raise CallTimeout(f"{self.url} did not answer in time") from outcome
-        raise TransportError(f"{self.url} did not answer: {outcome}") from outcome
-
-    def accepted(self, reply: Reply) -> None:
-        """Raise TransportError when the server refused what it would not have answered."""
-        if reply.status >= 400:
-            self.no_answer(f"answered {reply.status}", reply.status)
-
-    def content_of(self, reply: Reply) -> Any:
-        """Return the JSON of an answer; raise TransportError when there is none."""
-        try:
-            return msgspec.json.decode(reply.content)
-        except ValueError:
-            shown = reply.content[:100].decode(errors="replace").strip()
-            self.no_answer(f"answered {reply.status}" + (f" with {shown!r}" if shown else ""), reply.status)
-
-    def result(self, response: Any, id: int, status: int) -> Any:
-        """Return the result in the Response object to the request `id`; raise the error in it."""
-        if not isinstance(response, dict) or response.get("jsonrpc") != VERSION:
-            self.no_answer(f"answered {status} with something else than a JSON-RPC response", status)
-        if "error" in response:
-            self.raise_error(response["error"], status)
-        if response.get("id") != id or "result" not in response:
-            self.no_answer(f"answered another call than {id}", status)
-        return response["result"]
-
-    def responses(self, content: Any, ids: list[int], status: int) -> dict[int, Any]:
-        """Return the Response objects of a batch by id; raise the error that stands for all of it."""
-        if isinstance(content, dict) and "error" in content:
-            self.raise_error(content["error"], status)
-        if not isinstance(content, list):
-            self.no_answer(f"answered {status} with something else than the responses of a batch", status)
-        by_id = {response.get("id"): response for response in content if isinstance(response, dict)}
-        return {id: by_id.get(id) for id in ids}
-
-    def raise_error(self, error: Any, status: int) -> NoReturn:
-        code = error.get("code") if isinstance(error, dict) else None
-        if not isinstance(code, int):
-            self.no_answer(f"answered {status} with an error that is none of JSON-RPC", status)
-        raise self.errors.get(code, RemoteError)(code, str(error.get("message", "")), error.get("data"))
-
-    def no_answer(self, what: str, status: int | None = None) -> NoReturn:
-        raise TransportError(f"{self.url} {what}", status)
-
-
-def converted(value: Any, returns: Hint) -> Any:
-    """Return a result as the type that `returns` hints at."""
-    if returns is Any:
-        return value
-    try:
-        return convert(value, _compiled(returns))
-    except msgspec.ValidationError as error:
-        raise TransportError(f"the result is no {returns}: {error}") from None
-
-
-@lru_cache(maxsize=1024)
-def _compiled(returns: Hint) -> Hint:
-    return readable(returns)
-
-
-OMITTED: Any = type("Omitted", (), {"__repr__": lambda self: "OMITTED"})()  # a parameter that is left out
-
-
-def given(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the params that are not OMITTED: generated clients use it."""
-    return {name: value for name, value in params.items() if value is not OMITTED}
-
-
-def _one_way(arguments: tuple[Any, ...], named: dict[str, Any]) -> Params | None:
-    if arguments and named:
-        raise TypeError("JSON-RPC passes parameters by position or by name, not both")
-    return list(arguments) or named or None
 
 
 class Method(Generic[R]):
@@ -191,7 +54,7 @@ class Method(Generic[R]):
         return Method(self._call, f"{self._name}.{name}")
 
     def __call__(self, *arguments: Any, **named: Any) -> R:
-        return self._call(self._name, _one_way(arguments, named))
+        return self._call(self._name, one_way(arguments, named))
 
     def __repr__(self) -> str:
         return f"<Method {self._name}>"
