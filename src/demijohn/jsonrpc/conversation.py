@@ -158,7 +158,12 @@ class RunningCall(Follower):
         """End what the call awaits, if it does. May be called in any thread."""
         task = self._task
         if task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            task.get_loop().call_soon_threadsafe(self._cancel_task)
+
+    def _cancel_task(self) -> None:
+        """Cancel what the call awaits, in the thread of the event loop; the task may have gone on to something else."""
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _cancelled() -> Exception:
