@@ -13,7 +13,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench import plots, report
 from bench.boot import boots
 from bench.imports import import_costs
 from bench.measure import campaign
@@ -62,7 +62,7 @@ def parsed(arguments: list[str]) -> Any:
     parser.add_argument("--repeat", type=positive, help="rounds (5)")
     parser.add_argument("--peers-venv", type=Path, help="an environment with requirements.txt (bench/.venv, made here)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
-    parser.add_argument("--markdown", action="store_true", help="write the table into docs/performance.md")
+    parser.add_argument("--markdown", action="store_true", help="write the table and its plot into docs/")
     parser.add_argument("--check", action="store_true", help="print which targets are met; exit with 1 if one is not")
     options = parser.parse_args(arguments)
     options.seconds = options.seconds or (1 if options.quick else 3)
@@ -118,8 +118,8 @@ def publish(result: report.Campaign, options: Any) -> None:
     if options.json:
         options.json.write_text(report.as_json(result) + "\n")
     if options.markdown:
-        document = report.DOCUMENT.read_text()
-        report.DOCUMENT.write_text(report.replace_between_markers(document, report.markdown(result)))
+        report.publish("", report.markdown(result))
+        plots.campaign(result.scenarios, result.cells)
 
 
 def status_of(result: report.Campaign, check: bool) -> int:

@@ -85,7 +85,7 @@ def first_answer(server: Server, place: Place) -> Boot:
         wait_until_listening(process, port, look_s=0.001)
         verify(HELLO.load, port)
         wall_ms = (time.perf_counter() - begun) * 1e3
-        cpu_ms = idle(process)
+        cpu_ms = settled(process)
         return Boot(wall_ms, cpu_ms, memory_of(process.pid) / 1e6)
     except ServerError as error:
         raise ServerError(f"{error}{tail(place.log)}") from None
@@ -93,7 +93,7 @@ def first_answer(server: Server, place: Place) -> Boot:
         stop(process)
 
 
-def idle(process: subprocess.Popen[bytes]) -> float:
+def settled(process: subprocess.Popen[bytes]) -> float:
     """Wait until the tree of `process` has next to nothing to do; return its CPU milliseconds by then."""
     deadline = time.monotonic() + START_LIMIT_S
     before = cpu_ms_of(process.pid)

@@ -20,6 +20,8 @@ from bench.targets import FLOOR, PEER, Verdict, verdicts
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+PLOT = "performance.svg"
+IMAGES = DOCUMENT.parent / "images"
 HEADINGS = [
     "scenario", "server", "requests/s", "p50 ms", "p99 ms", "CPU us/request", "MB", "spread",
     f"x {FLOOR}", f"less than {PEER}",
@@ -152,6 +154,7 @@ def markdown(campaign: Campaign) -> str:
         f"{versions}.",
         disturbance(campaign.cells),
         "",
+        *([f"![CPU microseconds for a request, by scenario and server](images/{PLOT})", ""] if campaign.cells else []),
         "| " + " | ".join(HEADINGS) + " |",
         "|" + "---|" * 2 + "---:|" * (len(HEADINGS) - 2),
         *("| " + " | ".join(row) + " |" for row in rows(campaign)),
@@ -166,15 +169,28 @@ def markdown(campaign: Campaign) -> str:
     return "\n".join(lines)
 
 
-def replace_between_markers(document: str, text: str) -> str:
-    """Return `document` with `text` in place of what stood between the markers.
+def replace_between_markers(document: str, text: str, name: str = "") -> str:
+    """Return `document` with `text` in place of what stood between the markers, of the benchmark `name` if it has one.
 
     Raises ValueError when the markers are not there, once each and in order.
     """
-    if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
-        raise ValueError(f"the document needs one line {BEGIN!r} and, below it, one line {END!r}")
-    head, _, rest = document.partition(BEGIN)
-    return f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
+    begin, end = (marker.replace("bench", f"bench {name}".strip(), 1) for marker in (BEGIN, END))
+    if document.count(begin) != 1 or document.count(end) != 1 or document.index(begin) > document.index(end):
+        raise ValueError(f"the document needs one line {begin!r} and, below it, one line {end!r}")
+    head, _, rest = document.partition(begin)
+    return f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
+
+
+def publish(name: str, text: str) -> None:
+    """Write what the benchmark `name` has found into docs/performance.md."""
+    DOCUMENT.write_text(replace_between_markers(DOCUMENT.read_text(), text, name))
+
+
+def circumstances(command: str, repeat: int, seconds: int) -> str:
+    """Return the sentence that says when, where and how figures were made."""
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    rounds = f"{repeat} rounds of {seconds} s, medians" if repeat > 1 else f"steps of {seconds} s"
+    return f"Made {made} at commit `{commit()}` by `{command}` ({rounds}) on {machine()}."
 
 
 def as_json(campaign: Campaign) -> str:

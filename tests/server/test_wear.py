@@ -85,3 +85,25 @@ def test_a_worker_that_is_not_ready_in_time_is_ended_and_the_reload_given_up(ser
     server.wait_for("Reload given up: .* The old code stays, with 1 worker")
     assert server.get("/").text == "kept"
     os.kill(old, 0)  # it is the same process
+
+
+LEFTOVERS = """
+import gc
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    gc.collect()
+    if environ["PATH_INFO"] == "/keep":
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+    return [",".join(sorted({type(each).__qualname__ for each in gc.garbage})).encode()]
+"""
+
+
+def test_a_connection_that_has_ended_leaves_nothing_for_the_garbage_collector(serve, tmp_path: Path) -> None:
+    (tmp_path / "leftovers.py").write_text(LEFTOVERS)
+    server = serve("leftovers:app", cwd=tmp_path)
+    server.wait_until_ready()
+    assert server.get("/keep").text == ""
+    for _ in range(10):
+        assert server.get("/").text == ""

@@ -245,7 +245,8 @@ class Answering(Connections):
         """Close an owned connection."""
         if not self._part_with(client):
             return
-        client.http.end()
+        client.http.close()
+        client.origin.lend_socket = None  # it holds the origin that holds it
         answer = client.answer
         if answer is not None:
             self._close_content(answer.head, answer.message)

@@ -482,6 +482,15 @@ class Connection:
                 event.spool.close()
         self.events.clear()
 
+    def close(self) -> None:
+        """Do what `end` does, for good: nothing may be received any more.
+
+        The parser and this hold each other. Apart, they go now; together, they would wait for the garbage collector,
+        and with thousands of short connections megabytes would wait for it.
+        """
+        self.end()
+        del self._parser, self._feed
+
     @property
     def received_content_bytes(self) -> int | None:
         """How much content of the unfinished request has arrived; None when its head has not."""

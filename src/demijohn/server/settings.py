@@ -50,7 +50,6 @@ SYSLOG_FACILITIES = (
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-# Nobody compares or prints them, and making the functions for that takes 4 ms at each start.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(HookSettings):
     """What `demijohn serve` runs with. Built by `from_values`, which checks; the constructor trusts its caller."""

@@ -1,0 +1,121 @@
+"""Whether two workers on two cores do twice what one does on one: `python -m bench.two_cores`.
+
+The clients compute too, so each core carries a worker and a wrk, in all three ways that take turns:
+
+* one core: one worker, one wrk;
+* two cores: one server with two workers, two wrks;
+* apart: two servers with one worker each, and nothing in common but the machine. What is lost there, the machine loses
+  (memory, the kernel, the host), so it is the most that any server could reach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from bench import wrk
+from bench.boot import HELLO
+from bench.proc import spent_by
+from bench.report import circumstances, publish
+from bench.servers import SERVERS, Place, free_port, started, stop, verify, wait_until_listening
+
+SECONDS = 3
+AT_LEAST = 1.9
+
+
+@dataclass(slots=True)
+class Rate:
+    """Of all servers of one way together."""
+
+    requests_per_s: float
+    cpu_us: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit status: 1 when two workers do not do what the target asks of them."""
+    parser = argparse.ArgumentParser(prog="python -m bench.two_cores", description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("--repeat", type=int, default=5, help="rounds [%(default)s]")
+    parser.add_argument("--markdown", action="store_true", help="write the table into docs/performance.md")
+    options = parser.parse_args(arguments)
+    one, two, apart = campaign(options.repeat)
+    lines = [
+        "| | requests/s | CPU us/request | times one core |",
+        "|---|---:|---:|---:|",
+        line("one worker and one wrk, on one core", one, one),
+        line("one server with two workers, and two wrks, on two cores", two, one),
+        line("two servers with one worker each, and two wrks, on two cores", apart, one),
+    ]
+    factor = two.requests_per_s / one.requests_per_s
+    lost = 1 - two.requests_per_s / apart.requests_per_s
+    verdict = (
+        f"two workers on two cores do {factor:.2f} x what one does on one (at least {AT_LEAST:g} x is the target); of"
+        f" what two servers that share nothing do there, {lost:.1%} is missing"
+    )
+    print("\n".join([*lines, verdict]))
+    if options.markdown:
+        told = circumstances("python -m bench.two_cores --markdown", options.repeat, SECONDS)
+        publish("two cores", "\n".join([told, "", *lines, "", f"So {verdict}."]))
+    return 0 if factor >= AT_LEAST else 1
+
+
+def line(name: str, rate: Rate, one: Rate) -> str:
+    times = rate.requests_per_s / one.requests_per_s
+    return f"| {name} | {rate.requests_per_s:,.0f} | {rate.cpu_us:.1f} | {times:.2f} |"
+
+
+def campaign(repeat: int) -> list[Rate]:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise SystemExit("two cores are needed")
+    both = f"{cores[0]},{cores[1]}"
+    # The cores of each server with its workers, and the load for each: its core, and the server it asks.
+    ways = (
+        ([(str(cores[0]), 1)], [(cores[0], 0)]),
+        ([(both, 2)], [(cores[0], 0), (cores[1], 0)]),
+        ([(str(cores[0]), 1), (str(cores[1]), 1)], [(cores[0], 0), (cores[1], 1)]),
+    )
+    found: list[list[Rate]] = [[] for _ in ways]
+    with tempfile.TemporaryDirectory(prefix="demijohn-bench-") as directory:
+        place = Place(cores[0], Path(sys.executable), Path(directory))
+        for _ in range(repeat):
+            for rates, (servers, loads) in zip(found, ways, strict=True):
+                rates.append(measure(place, servers, loads))
+                print(f"{len(servers)} servers, {len(loads)} wrks: {rates[-1]}", file=sys.stderr, flush=True)
+    return [Rate(*(statistics.median(run) for run in zip(*map(astuple, rates), strict=True))) for rates in found]
+
+
+def measure(place: Place, servers: Sequence[tuple[str, int]], loads: Sequence[tuple[int, int]]) -> Rate:
+    """Return what all loads together got, and what it cost all servers."""
+    demijohn = next(server for server in SERVERS if server.name == "demijohn")
+    with ExitStack() as undo:
+        ports, pids = [], []
+        for cores, workers in servers:
+            port = free_port()
+            process = started(demijohn, HELLO, place, port, workers, cores)
+            undo.callback(stop, process)
+            wait_until_listening(process, port)
+            verify(HELLO.load, port)
+            ports.append(port)
+            pids.append(process.pid)
+        load(place, ports, loads, 2)
+        before = sum(map(spent_by, pids))
+        tallies = load(place, ports, loads, SECONDS)
+        spent = sum(map(spent_by, pids)) - before
+    requests = sum(tally.requests for tally in tallies)
+    return Rate(sum(tally.requests / tally.seconds for tally in tallies), spent / requests * 1e6)
+
+
+def load(place: Place, ports: Sequence[int], loads: Sequence[tuple[int, int]], seconds: int) -> list[wrk.Tally]:
+    clients = [wrk.start(HELLO.load, ports[index], seconds, core, place.directory) for core, index in loads]
+    return [wrk.finish(client) for client in clients]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
