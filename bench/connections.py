@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     costs = campaign(options.repeat)
     print("\n".join(table(costs)))
     flat = costs[-1].cpu_us / costs[0].cpu_us
-    verdict = f"with {costs[-1].idle:,} idle connections a request costs {flat:.2f} x what it costs with none"
+    verdict = f"with {costs[-1].idle:,.0f} idle connections a request costs {flat:.2f} x what it costs with none"
     print(verdict)
     if options.markdown:
         plots.connections(costs)
@@ -163,7 +163,9 @@ def answered(connections: dict[int, socket.socket]) -> None:
             for fd, _ in events:
                 received = connections[fd].recv(4096)
                 if not received:
-                    raise LostConnection("a connection has ended")
+                    raise LostConnection(
+                        f"a connection has ended, {len(waiting)} of {len(connections)} are not answered"
+                    )
                 waiting[fd] += received
                 if waiting[fd].endswith(_ANSWER_ENDS):
                     del waiting[fd]

@@ -210,6 +210,9 @@ class _SecondReading:
         self._skips = False
 
 
+_OF_THE_CLOSED = httptools.HttpRequestParser(object())
+
+
 class Connection:
     """One connection.
 
@@ -489,7 +492,8 @@ class Connection:
         and with thousands of short connections megabytes would wait for it.
         """
         self.end()
-        del self._parser, self._feed
+        self._parser = _OF_THE_CLOSED
+        self._feed = _OF_THE_CLOSED.feed_data
 
     @property
     def received_content_bytes(self) -> int | None:
