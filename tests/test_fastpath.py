@@ -43,6 +43,7 @@ from demijohn.globals import _cv_app, app_ctx
 from demijohn.jsonrpc import JSONRPC
 from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended, rounds
 from demijohn.server.eventloop import EventLoop
+from demijohn.signals import request_finished
 from demijohn.views import MethodView, View
 
 Answer = tuple[str, list[tuple[str, str]], bytes]
@@ -566,6 +567,66 @@ def test_a_decorator_around_json_rpc_is_called(loop: EventLoop) -> None:
     app.view_functions[endpoint] = wraps(view)(lambda **arguments: ("keep out", 401))
     for _ in range(2):
         assert short_way(app, head("/api", "POST", call, **told), loop)[2] == b"keep out"  # type: ignore[index]
+
+
+CALLS = {
+    "a call": b'{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}',
+    "a call that uses the session": b'{"jsonrpc": "2.0", "method": "remember", "id": 1}',
+    "a call that sets status and field": b'{"jsonrpc": "2.0", "method": "created", "id": 1}',
+    "a call whose result is no JSON": b'{"jsonrpc": "2.0", "method": "broken", "id": 1}',
+    "a call of nothing": b'{"jsonrpc": "2.0", "method": "nothing", "id": 1}',
+    "a notification": b'{"jsonrpc": "2.0", "method": "add", "params": [1, 2]}',
+    "a batch": b'[{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}, 1]',
+    "no JSON": b"{",
+}
+
+
+@pytest.mark.parametrize("seen_by", ["nobody", "a hook", "a signal", "a response class", "a replaced method"])
+@pytest.mark.parametrize("content", CALLS.values(), ids=CALLS)
+def test_calls_are_answered_alike_on_both_ways(content: bytes, seen_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Flask("rpc")
+    app.secret_key = "key"
+    jsonrpc = JSONRPC(app, "/api")
+    jsonrpc.register(lambda a, b: a + b, "add")
+    jsonrpc.register(lambda: session.setdefault("calls", 1), "remember")
+    jsonrpc.register(lambda: ("made", 201, {"X-Made": "yes"}), "created")
+    jsonrpc.register(lambda: object.__new__, "broken")
+    marked: list[str] = []
+
+    def mark(response: Response) -> Response:
+        marked.append(response.content_type or "")
+        response.headers["X-Seen"] = str(len(response.get_data()))
+        return response
+
+    class Own(Response):
+        def get_wsgi_headers(self, environ: Any) -> Any:
+            return mark(self) and super().get_wsgi_headers(environ)
+
+    if seen_by == "a hook":
+        app.after_request(mark)
+    elif seen_by == "a signal":
+        request_finished.connect(lambda sender, response: mark(response), app, weak=False)
+    elif seen_by == "a response class":
+        app.response_class = Own
+    elif seen_by == "a replaced method":
+        stock = Response.get_wsgi_headers
+        monkeypatch.setattr(Response, "get_wsgi_headers", lambda self, environ: mark(self) and stock(self, environ))
+
+    def request() -> RequestHead:
+        return head("/api", "POST", content, content_type="application/json", cookie="session=x")
+
+    ours = [without_cookie(short_way(app, request())) for _ in range(2)]
+    times = len(marked)
+    assert ours == [without_cookie(long_way(app, request()))] * 2
+    assert times == 2 * (len(marked) - times)
+    assert bool(marked) == (seen_by != "nobody")
+
+
+def without_cookie(answer: Answer | None) -> Any:
+    """Leave out the cookie, in which the second is written that it was signed in."""
+    assert answer is not None
+    status, fields, content = answer
+    return status, [(name, value) for name, value in fields if name != "Set-Cookie"], content
 
 
 @pytest.mark.parametrize("where", ["class", "instance"])

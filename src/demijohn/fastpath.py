@@ -337,6 +337,8 @@ class FastPath:
     def _finalize(self, ctx: RequestContext, route: Route, rv: Any) -> Response:
         """Do what `Flask.finalize_request` does."""
         app = self.app
+        if type(rv) is ResponseMessage and isinstance(rv.content, bytes):  # see views.Inside
+            rv = Response.of_content(rv.content, rv.field_lines.decode().strip().partition(": ")[2])
         response = self._response_of_text(rv) if type(rv) is str else app.make_response(rv)
         for this_once in ctx._after_request_functions or ():
             response = app.ensure_sync(this_once)(response)
@@ -360,7 +362,9 @@ class FastPath:
         return Response._of_mimetype(text.encode(), Response.default_mimetype)
 
     def _set_view(self, route: Route, view: Any) -> None:
-        route.view, route.call = view, self.app.ensure_sync(view)
+        inside = _inside(view)
+        to_wire = None if inside is None else inside.to_wire
+        route.view, route.call = view, to_wire or self.app.ensure_sync(view)
         route.is_coroutine = iscoroutinefunction(view)
         route.static_files = StaticFiles.of_view(view, self.app)
 
@@ -594,7 +598,7 @@ class FastPath:
                 mimetype = provider.mimetype
                 lines = self._text_lines.get(mimetype) or self._lines(mimetype)
                 return ResponseMessage(status, lines, provider.dumps_bytes(rv))
-        return None
+        return rv if kind is ResponseMessage else None  # see views.Inside
 
     def _lines(self, mimetype: str | None) -> bytes:
         """The field lines of a 200 response with content of a media type, as Response would give."""

@@ -117,16 +117,23 @@ class Inside:
     view: the very function, since a decorator that makes one like it (`functools.wraps`) hands this on with the other
         attributes, and must not be passed by.
     in_steps: takes the variables of the URL. may_await: whether there is anything `async def` in it.
+    to_wire: does what the view does, but may return a ResponseMessage with a Content-Type and content, of which a
+        response is made when somebody wants to see one; None where only the view knows how to answer.
     """
 
-    __slots__ = ("in_steps", "may_await", "view")
+    __slots__ = ("in_steps", "may_await", "to_wire", "view")
 
     def __init__(
-        self, view: Callable[..., Any], in_steps: Callable[..., _Steps], may_await: Callable[[], bool]
+        self,
+        view: Callable[..., Any],
+        in_steps: Callable[..., _Steps],
+        may_await: Callable[[], bool],
+        to_wire: Callable[..., Any] | None = None,
     ) -> None:
         self.view = view
         self.in_steps = in_steps
         self.may_await = may_await
+        self.to_wire = to_wire
 
 
 def _inside_of_class(view: Callable[..., Any], make: Callable[[], View]) -> Inside:

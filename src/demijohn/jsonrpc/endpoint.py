@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from werkzeug.datastructures import Headers
 
 from ..app import Flask
+from ..message import ResponseMessage
 from ..typing import ResponseReturnValue
 from ..views import Inside, MethodView
 from ..wrappers import Response
@@ -26,6 +27,8 @@ from .protocol import CallTimedOut, JSONRPCError
 from .registry import Method
 from .site import CONTENT_TYPE, INTERNAL_ERROR_STATUS, ErrorHandler, JSONRPCSite, Middleware
 from .together import Steps
+
+_CONTENT_TYPE_LINE = f"Content-Type: {CONTENT_TYPE}\r\n".encode()
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Middleware)
@@ -45,6 +48,22 @@ class JSONRPCView(MethodView):
             answer = self.jsonrpc_site.error_answer(None, error)
         return self._response(*answer)
 
+    def to_wire(self) -> Response | ResponseMessage:
+        """Do what `post` does, without a Response where nothing but its content matters.
+
+        bench/jsonrpc_calls.py: 1.1 us less.
+        """
+        try:
+            response, status, headers = self.jsonrpc_site.dispatch_request()
+        except JSONRPCError as error:
+            response, status, headers = self.jsonrpc_site.error_answer(None, error)
+        if response is None or status != 200 or headers:
+            return self._response(response, status, headers)
+        content, complete = self.jsonrpc_site.content_of(response)
+        if complete:
+            return ResponseMessage("200 OK", _CONTENT_TYPE_LINE, content)
+        return self._response_of(response, content, status, complete)
+
     def in_steps(self) -> Steps[Response]:
         """Do what `post` does where methods may wait on an event loop."""
         try:
@@ -57,9 +76,13 @@ class JSONRPCView(MethodView):
         if response is None or status == 204:
             return Response(status=204, headers=Headers(headers))
         content, complete = self.jsonrpc_site.content_of(response)
-        answer = Response.of_content(content, CONTENT_TYPE)
+        answer = self._response_of(response, content, status, complete)
         if headers:
             answer.headers.update(headers)
+        return answer
+
+    def _response_of(self, response: Any, content: bytes, status: int, complete: bool) -> Response:
+        answer = Response.of_content(content, CONTENT_TYPE)
         if status != 200 or not complete:
             answer.status_code = status if complete or isinstance(response, list) else INTERNAL_ERROR_STATUS
         return answer
@@ -338,7 +361,7 @@ class JSONRPC(JSONRPCDecoratorMixin):
             # bench/jsonrpc_calls.py: 4.7 us less a call than an instance for each request, found by its method.
             view = JSONRPCView(site)
             post: Any = partial(view.post)  # which can say what a bound method cannot
-            post._inside = Inside(post, view.in_steps, site.awaits)
+            post._inside = Inside(post, view.in_steps, site.awaits, view.to_wire)
             app.add_url_rule(path, endpoint, post, methods=["POST"])
         else:
             app.add_url_rule(path, view_func=view_class.as_view(endpoint, jsonrpc_site=site), methods=["POST"])
