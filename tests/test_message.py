@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demijohn.message import BadResponse, response_message
+from demijohn.message import BadResponse, response_message, response_message_of_bytes
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,39 @@ def test_pairs_may_be_lists_and_values_that_are_equal_may_look_different() -> No
 def test_more_lines_than_are_kept_are_encoded_all_the_same() -> None:
     for number in range(3000):
         assert response_message("200 OK", [("X-N", str(number))], b"").field_lines == b"X-N: %d\r\n" % number
+
+
+# -- as ASGI has them --------------------------------------------------------------------------------
+
+
+@given(st.text(), st.lists(st.tuples(st.binary(), st.binary()), max_size=3))
+def test_whatever_is_answered_in_bytes_is_refused_or_made_of_whole_lines(
+    status: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    try:
+        message = response_message_of_bytes(status, headers, b"")
+    except BadResponse:
+        return
+    message.status.encode("latin-1")
+    lines = message.field_lines.split(b"\r\n")
+    assert lines.pop() == b""
+    assert all(b":" in line and b"\n" not in line and b"\r" not in line for line in lines)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"x-a", b"X-A", b"date"]), st.sampled_from([b"1", b"2", b"1\r\n"]))))
+def test_fields_of_bytes_are_encoded_or_refused_alike_each_time(headers: list[tuple[bytes, bytes]]) -> None:
+    for _ in range(2):
+        if any(b"\n" in value for _, value in headers):
+            with pytest.raises(BadResponse, match="CR, LF or NUL"):
+                response_message_of_bytes("200 OK", headers, b"")
+        else:
+            message = response_message_of_bytes("200 OK", headers, b"")
+            assert message.field_lines == b"".join(b"%b: %b\r\n" % pair for pair in headers)
+            assert message.own_fields == {name for name, _ in headers if name == b"date"}
+
+
+def test_fields_of_bytes_may_be_lists_and_of_other_types_that_hold_bytes() -> None:
+    for kind in (bytes, bytearray, memoryview):
+        pairs: list[Any] = [(b"x-kind", kind(b"1")), [b"x-kind", kind(b"1")]]
+        assert response_message_of_bytes("200 OK", pairs, b"").field_lines == b"x-kind: 1\r\n" * 2
+    assert response_message("200 OK", [("x-kind", "1")], b"").field_lines == b"x-kind: 1\r\n"
