@@ -237,6 +237,13 @@ def test_malformed_requests_are_refused_however_they_arrive(data: bytes, status:
     assert piecemeal in (status, 400)  # what is wrong may show before it is known to be another method or version
 
 
+@pytest.mark.parametrize("before", [b"\r", b"\r\r\n", b"\r\n\r"])
+def test_a_cr_that_ends_no_line_before_a_request_is_refused_however_it_arrives(before: bytes) -> None:
+    data = before + get()
+    assert outcome(received(data)) == [400]
+    assert outcome(received(data[i : i + 1] for i in range(len(data)))) == [400]
+
+
 def test_a_line_in_the_middle_of_a_head_is_not_taken_for_a_request_of_http_0_9() -> None:
     http = received(get() + b"GET / HTTP/1.1\r\nHost")
     http.events.clear()

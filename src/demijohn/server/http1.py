@@ -66,6 +66,7 @@ _NEVER = b"\0no request ends so"
 
 _OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
 _LINE_OF_HTTP_09 = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ ?\r?\n")
+_EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
 _METHOD = re.compile(rb"(?:\r\n)*([^ \r\n]+) ")
 
 # Fields that say something about the message or the connection; the others are the application's.
@@ -648,13 +649,17 @@ class Connection:
         llhttp takes several blanks for one, as that section allows, and RTSP for HTTP.
         """
         line = b"%b %b HTTP/" % (method, target)
-        if not self._arriving.startswith(line):
-            begin = (self._raw + self._arriving).lstrip(b"\r\n")
-            # What begins otherwise is the end of a line whose begin came behind another request.
-            if begin.startswith(method + b" ") and not begin.startswith(line):
-                raise self._reject(
-                    400, "A request line is a method, a target and an HTTP version, with a blank between."
-                )
+        if not self._raw and self._arriving.startswith(line):
+            return
+        arrived = bytes(self._raw) + self._arriving
+        begin = arrived.lstrip(b"\r\n")
+        if not begin.startswith(method + b" "):
+            return  # it is the end of a line whose begin came behind another request
+        if not begin.startswith(line):
+            raise self._reject(400, "A request line is a method, a target and an HTTP version, with a blank between.")
+        # RFC 9112 §2.2: empty lines before a request are ignored, and a CR alone is invalid.
+        if not _EMPTY_LINES.fullmatch(arrived, 0, len(arrived) - len(begin)):
+            raise self._reject(400, "The request begins with a CR that ends no line.")
 
     def _read_fields_of_message(self, head: RequestHead) -> None:
         """Hold the fields that say something about message and connection against the rules, and do what they say."""
