@@ -226,16 +226,17 @@ class Request(RequestBase):
             if b"%" in query or b"+" in query:
                 pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="werkzeug.url_quote")
                 return self.parameter_storage_class(pairs)
-            split = [pair.partition("=") for pair in query.decode().split("&")]
             if self.parameter_storage_class is not ImmutableMultiDict:
+                split = [pair.partition("=") for pair in query.decode().split("&")]
                 return self.parameter_storage_class([(name, value) for name, equals, value in split if name or equals])
             values: dict[str, list[str]] = {}
-            for name, equals, value in split:
-                if name in values:
-                    if name or equals:  # between two "&" is nothing
+            for pair in query.decode().split("&"):
+                if pair:  # between two "&" is nothing
+                    name, _, value = pair.partition("=")
+                    if name in values:
                         values[name].append(value)
-                elif name or equals:
-                    values[name] = [value]
+                    else:
+                        values[name] = [value]
             return _immutable(values)
 
         @lazy
