@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_a_peer_that_leaves_ends_its_view(server: Any, ask: Any) -> None:
     for _ in range(4):  # more than threads
         ask("/echo")[0].close()
     assert server.get("/").text == "Hello, World!"
+
+
+def test_a_worker_that_drains_lets_its_websockets_end(server: Any, ask: Any) -> None:
+    sock, _ = ask("/echo")
+    sock.sendall(b"one")
+    assert sock.recv(1000) == b"ONE"
+    server.send_signal(signal.SIGTERM)
+    assert read_to_end(sock) == b""
+    assert server.wait() == 0
+    assert "Gave up after the graceful timeout" not in server.log
 
 
 @pytest.mark.parametrize("application", ["lending:leaving"])

@@ -200,7 +200,13 @@ class Accepting(Timekeeping):
             if client is None or client.http is not http or client.origin.lend_socket is None:
                 raise ConnectionAbortedError("The connection is not this request's any more.")
             client.sock, lent = lend(client.sock)  # type: ignore[assignment]  # what it lacks is not used before the end
+            self._end_lent(client)
             return lent
+
+    def _end_lent(self, client: Client) -> None:
+        """Let an application that has taken a connection over come to its end while the worker drains."""
+        if self._drain_begun and isinstance(client.sock, LentSocket):
+            client.sock.end_reading()
 
     def _send_hints(self, fd: int, http: Connection, headers: Iterable[tuple[str, str]]) -> None:
         """Send early hints to who waits for an answer that has not begun. Raises BadResponse.

@@ -19,6 +19,11 @@ class LentSocket:
         """Raises ConnectionAbortedError, as if the peer had gone: no answer must follow what the application sent."""
         raise ConnectionAbortedError("the application has taken the connection over")
 
+    def end_reading(self) -> None:
+        """Let the application find the end, behind what has come already; what it sends still goes out."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RD)  # past TLS, whose state stays
+
     def close(self) -> None:
         # The peer sees the end even while a thread of the application still reads from its own.
         with contextlib.suppress(OSError):

@@ -354,6 +354,7 @@ class Engine(Accepting):
         for client in list(self._clients.values()):
             if client.state == IDLE:
                 client.deadline = min(client.deadline, soon)
+            self._end_lent(client)
         self._finish_if_drained()
 
     def _finish_if_drained(self) -> None:
