@@ -22,8 +22,8 @@ from bench.scenarios import SCENARIOS
 from bench.servers import SERVERS, Place, Server
 
 PACKAGE = Path(__file__).parents[1] / "src" / "demijohn"
-# Not server/loop.py with what it is made of: it compiles, but mypyc's classes then call each other's `__init__` with
-# what is meant for another's (mypy 2.4: AttributeError in Answering.__init__).
+# Not server/loop.py with what it is made of: it compiles, but a worker of it ends when it begins to serve (mypyc of
+# mypy 2.4: AttributeError in Answering.__init__, which is given what is meant for another class's).
 MODULES = ("routing.py", "server/http1.py")
 WANTED = ("hello", "json")
 SECONDS = 2
