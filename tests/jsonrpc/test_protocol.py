@@ -490,7 +490,7 @@ def test_a_site_can_be_made_without_an_application() -> None:
 def test_the_checklist_of_the_specification_names_tests_and_cases_that_exist() -> None:
     here = Path(__file__).parent
     page = (here.parents[1] / "docs" / "jsonrpc-conformance.md").read_text()
-    named = re.findall(r"`(?:(test_\w+\.py)::)?(test_\w+)?(?:\[([^\]]+)\])?`", page)
+    named = re.findall(r"`(?:((?:\.\./server/)?test_\w+\.py)::)?(test_\w+)?(?:\[([^\]]+)\])?`", page)
     missing = [
         name
         for file, name, _ in named

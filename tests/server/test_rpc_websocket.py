@@ -546,9 +546,12 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory(server: Any) -> None:
 
 def test_messages_that_were_put_off_are_run_when_their_caller_is_gone(server: Any, gate: Any) -> None:
     slow = Peer(server, compression=None, max_queue=1, max_size=None)
+    sock = slow.socket.socket
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # the server reads all of them before it answers one
     slow.send(*(call("repeat", number, text="x", times=10_000_000) for number in range(5)))
     slow.send(notification("waits_and_logs", path=str(gate.path)))
-    slow.socket.socket.shutdown(socket.SHUT_RDWR)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    sock.shutdown(socket.SHUT_RDWR)
     gate.wait_for_view()
     gate.open()
     server.wait_for("it came to its end")

@@ -246,7 +246,8 @@ class Answering(Connections):
         if not self._part_with(client):
             return
         client.http.close()
-        client.origin.lend_socket = None  # it holds the origin that holds it
+        origin = client.origin  # what holds it itself
+        origin.lend_socket = origin.send_hints = origin.environ_start = None
         answer = client.answer
         if answer is not None:
             self._close_content(answer.head, answer.message)

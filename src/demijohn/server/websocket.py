@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
-import hashlib
 import zlib
 from collections import deque
 from collections.abc import Iterable
@@ -81,7 +80,9 @@ def read_handshake(head: RequestHead, deflate: bool = True) -> Handshake:
     subprotocols = _listed(head, b"sec-websocket-protocol")
     if any(name.translate(None, TOKEN_CHARS) for name in subprotocols):
         raise ProtocolError(400, "The Sec-WebSocket-Protocol is malformed.")
-    accept = base64.b64encode(hashlib.sha1(keys[0] + _GUID).digest())
+    from hashlib import sha1  # here, because OpenSSL takes 3 MB of a process that need not have it
+
+    accept = base64.b64encode(sha1(keys[0] + _GUID).digest())
     return Handshake(accept, [name.decode() for name in subprotocols], _agreed(head) if deflate else None)
 
 
