@@ -598,6 +598,9 @@ def test_calls_are_answered_alike_on_both_ways(content: bytes, seen_by: str, mon
         response.headers["X-Seen"] = str(len(response.get_data()))
         return response
 
+    def seen(sender: Flask, response: Response) -> None:
+        mark(response)
+
     class Own(Response):
         def get_wsgi_headers(self, environ: Any) -> Any:
             return mark(self) and super().get_wsgi_headers(environ)
@@ -605,7 +608,7 @@ def test_calls_are_answered_alike_on_both_ways(content: bytes, seen_by: str, mon
     if seen_by == "a hook":
         app.after_request(mark)
     elif seen_by == "a signal":
-        request_finished.connect(lambda sender, response: mark(response), app, weak=False)
+        request_finished.connect(seen, app)
     elif seen_by == "a response class":
         app.response_class = Own
     elif seen_by == "a replaced method":
@@ -620,6 +623,7 @@ def test_calls_are_answered_alike_on_both_ways(content: bytes, seen_by: str, mon
     assert ours == [without_cookie(long_way(app, request()))] * 2
     assert times == 2 * (len(marked) - times)
     assert bool(marked) == (seen_by != "nobody")
+    request_finished.disconnect(seen, app)
 
 
 def without_cookie(answer: Answer | None) -> Any:
