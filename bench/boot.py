@@ -7,7 +7,9 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
+from itertools import product
 
+from bench.gauge import Gauge, calm
 from bench.proc import cpu_ms_of, memory_of
 from bench.scenarios import SCENARIOS
 from bench.servers import (
@@ -34,11 +36,13 @@ class Boot:
 
     wall_ms: from the command to the first answer. cpu_ms: of the whole tree until it was idle.
     idle_mb: of the tree after that one answer; what processes share is counted once (PSS).
+    gauge_ms: what the gauge's program took on the server's core, before or after, whichever was longer.
     """
 
     wall_ms: float
     cpu_ms: float
     idle_mb: float
+    gauge_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,24 +59,31 @@ class Boots:
 
 
 def boots(servers: Sequence[Server], place: Place, repeat: int, progress: Callable[[str], None]) -> list[Boots]:
-    """Start each server that has the hello application `repeat` times, in turns, after once that fills caches."""
+    """Start each server that has the hello application `repeat` times, in turns, after once that fills caches.
+
+    Starts on a core that was slowed just then are set aside.
+    """
     found = {server.name: Boots(server.name) for server in servers if server.serves(HELLO)}
-    for turn in range(repeat + 1):
-        for server in servers:
+    with Gauge(place.core) as gauge:
+        for turn, server in product(range(repeat + 1), servers):
             entry = found.get(server.name)
             if entry is None or entry.failure:
                 continue
+            before_ms = gauge.read()
             try:
                 boot = first_answer(server, place)
             except ServerError as error:
                 entry.failure = str(error)
                 progress(f"boot {server.name:<16} FAILED: {error}")
                 continue
+            boot.gauge_ms = max(before_ms, gauge.read())
             progress(
                 f"boot {server.name:<16} {boot.wall_ms:6.0f} ms  {boot.cpu_ms:6.0f} ms of CPU  {boot.idle_mb:5.1f} MB"
             )
             if turn:
                 entry.samples.append(boot)
+    for entry in found.values():
+        entry.samples = calm(entry.samples, lambda boot: boot.gauge_ms, gauge)
     return list(found.values())
 
 

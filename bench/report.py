@@ -118,11 +118,13 @@ def table(campaign: Campaign) -> str:
 
 def disturbance(cells: Cells) -> str:
     shares = [sample.others for cell in cells.values() for sample in cell.samples]
+    disturbed = sum(cell.disturbed for cell in cells.values())
     if not shares:
         return "Nothing was measured."
     return (
-        f"Meanwhile all other processes took {statistics.median(shares):.0%} of a core (median of the runs),"
-        f" {max(shares):.0%} at most."
+        f"Meanwhile all other processes took {statistics.median(shares):.0%} of a core (median of the slices),"
+        f" {max(shares):.0%} at most. Of {len(shares) + disturbed} slices {disturbed} were set aside, in which the core"
+        " itself was slowed."
     )
 
 
@@ -150,7 +152,7 @@ def markdown(campaign: Campaign) -> str:
     versions = "; ".join(f"{name}: {version}" for name, version in campaign.versions.items())
     lines = [
         f"Made {campaign.made} at commit `{campaign.commit}` by `{campaign.command}`",
-        f"({campaign.repeat} rounds of {campaign.seconds} s, medians) on {campaign.machine}.",
+        f"({campaign.repeat} rounds of {campaign.seconds} calm slices of 1 s, medians) on {campaign.machine}.",
         f"{versions}.",
         disturbance(campaign.cells),
         "",

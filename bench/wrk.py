@@ -11,6 +11,8 @@ from typing import Any
 
 # Longer than any answer a scenario waits for; wrk counts a slower one as an error.
 TIMEOUT_S = 10
+# For a load that is ended by SIGINT.
+LONG_S = 600
 
 
 class LoadError(Exception):
