@@ -23,7 +23,7 @@ jsonrpc.orders jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.const
 jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.timing
 jsonrpc.telemetry jsonrpc.transport jsonrpc.calls jsonrpc.websocket_transport jsonrpc.client jsonrpc.testing
 jsonrpc.codegen jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
-jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.site jsonrpc.origins
+jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.ending jsonrpc.site jsonrpc.origins
 jsonrpc.conversation jsonrpc.mcp jsonrpc.endpoint jsonrpc
 jsonrpc.compat.utils jsonrpc.compat.helpers jsonrpc.compat.encoders jsonrpc.compat.funcutils jsonrpc.compat.typing
 jsonrpc.compat.descriptor jsonrpc.compat.globals jsonrpc.compat.contrib.browse jsonrpc.compat.contrib.openrpc.typing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -183,6 +184,14 @@ def test_an_exception_comes_back_with_its_traceback(pool: ProcessPool) -> None:
     assert "in fail" in raised.value.__notes__[0]
     with pytest.raises(RuntimeError, match="Unreadable: a"):
         pool.submit(fail_oddly).result(PATIENCE_S)
+
+
+def test_a_function_that_exits_ends_its_call_and_not_its_process(pool: ProcessPool) -> None:
+    before = pool.submit(pid).result(PATIENCE_S)
+    with pytest.raises(SystemExit) as ended:
+        pool.submit(sys.exit, 3).result(PATIENCE_S)
+    assert ended.value.code == 3
+    assert before in pool.pids
 
 
 def test_shutting_down_ends_what_runs_and_refuses_more(pipe: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -52,6 +53,10 @@ async def fail(how: str) -> int:
         abort(403)
     if how == "result":
         return "no number"  # type: ignore[return-value]
+    if how == "exit":
+        sys.exit(3)
+    if how == "cancelled":
+        raise asyncio.CancelledError
     raise RuntimeError("the cellar is flooded")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import logging
@@ -251,6 +252,37 @@ def test_an_exception_in_a_notification_is_logged_and_not_answered(
     response = app.test_client().post("/api", json={"jsonrpc": "2.0", "method": "fail"})
     assert (response.status_code, response.data) == (204, b"")
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("ending", [SystemExit(3), asyncio.CancelledError()])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_method_ends_no_more_than_its_call(
+    app: Flask, jsonrpc: JSONRPC, caplog: pytest.LogCaptureFixture, ending: BaseException, is_async: bool
+) -> None:
+    def plain() -> None:
+        raise ending
+
+    async def awaited() -> None:
+        raise ending
+
+    jsonrpc.register(awaited if is_async else plain, "end")
+    jsonrpc.register(lambda: 1, "one")
+    heard: list[BaseException] = []
+    jsonrpc.register_error_handler(ServerError, lambda error: heard.append(error.original_exception))
+    calls: list[dict[str, Any]] = [{"jsonrpc": "2.0", "id": n, "method": "one"} for n in range(3)]
+    calls[1]["method"] = "end"
+    first, failed, last = app.test_client().post("/api", json=[*calls, {"jsonrpc": "2.0", "method": "end"}]).json
+    assert (first["result"], failed["error"]["code"], last["result"]) == (1, -32000, 1)
+    assert heard == [ending, ending]
+
+
+def test_ctrl_c_in_a_method_is_meant_for_the_server(app: Flask, jsonrpc: JSONRPC) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    jsonrpc.register(interrupted, "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        call(app, "interrupted")
 
 
 def test_exceptions_reach_those_who_listen_for_them(app: Flask, jsonrpc: JSONRPC) -> None:

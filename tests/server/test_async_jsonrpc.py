@@ -38,6 +38,17 @@ def call(method: str, id: Any = 1, **params: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "method": method, "params": params} | ({} if id is None else {"id": id})
 
 
+FAILED = {
+    "jsonrpc": "2.0",
+    "error": {
+        "name": "ServerError",
+        "code": -32000,
+        "message": "Server error",
+        "data": {"message": "The method failed"},
+    },
+}
+
+
 def test_fifty_waiting_calls_hold_no_thread(server: Any, gate: Any, in_background: Any) -> None:
     waiting = [in_background(post, server, call("wait", n, path=str(gate.path), n=n)) for n in range(50)]
     for _ in waiting:
@@ -55,6 +66,16 @@ def test_awaited_methods_run_on_the_loop_and_plain_ones_never(server: Any) -> No
     assert first == last == {"thread": "demijohn-async", "path": "/api"}
     assert plain["thread"] != "demijohn-async"
     assert plain["path"] == "/api"
+
+
+@pytest.mark.parametrize(("how", "logged"), [("exit", "SystemExit: 3"), ("cancelled", "CancelledError")])
+def test_a_method_ends_no_more_than_its_call(server: Any, how: str, logged: str) -> None:
+    assert post(server, call("fail", how=how))[:2] == (500, FAILED | {"id": 1})
+    server.wait_for("Exception in the JSON-RPC method 'fail'")
+    server.wait_for(logged)
+    answers = post(server, [call("where"), call("fail", 2, how=how), call("where", 3), call("fail", None, how=how)])[1]
+    assert ["result" in answer for answer in answers] == [True, False, True]
+    assert answers[1] == FAILED | {"id": 2}
 
 
 def results(server: Any, calls: list[Any]) -> list[Any]:

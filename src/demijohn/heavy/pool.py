@@ -352,7 +352,7 @@ def run_payload(payload: bytes) -> Any:
 def _reply(name: str, payload: bytes) -> bytes:
     try:
         outcome = (True, run_payload(payload))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # who calls it tells what becomes of an exit
         return _failure(error)
     try:
         return pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
@@ -360,7 +360,7 @@ def _reply(name: str, payload: bytes) -> bytes:
         return _failure(TypeError(f"{name} returned a {type(outcome[1]).__qualname__} that cannot be sent: {error}"))
 
 
-def _failure(error: Exception) -> bytes:
+def _failure(error: BaseException) -> bytes:
     """Pickle an exception with its traceback; one that cannot be pickled goes as a RuntimeError that says the same."""
     error.add_note("In the process that ran it:\n" + "".join(traceback.format_exception(error)).rstrip())
     try:

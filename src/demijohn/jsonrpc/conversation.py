@@ -186,7 +186,7 @@ class FollowedSite(JSONRPCSite):
             raise RequestCancelled
         return call
 
-    def handle_exception(self, call: Call, error: Exception) -> Answer:
+    def handle_exception(self, call: Call, error: BaseException) -> Answer:
         running = current.get()
         if running is not None and running.is_cancelled():
             from ..heavy.errors import CallCancelled  # for its cost

@@ -22,6 +22,7 @@ from ..json.provider import DefaultJSONProvider
 from ..signals import got_request_exception
 from ..typing import HeadersValue
 from . import describe, encoding, openrpc, protocol, timing
+from .ending import MethodEnded, alone, ends_itself_alone
 from .protocol import (
     ABSENT,
     Call,
@@ -197,6 +198,10 @@ class JSONRPCSite:
             return self.dispatch(call)
         except Exception as error:
             return self.handle_exception(call, error)
+        except BaseException as error:
+            if not ends_itself_alone(error):
+                raise
+            return self.handle_exception(call, error)
 
     def dispatch(self, call: Call) -> Answer:
         """Run the method that is called; what goes wrong is raised."""
@@ -292,16 +297,16 @@ class JSONRPCSite:
                 raise NotificationRefused(call.method)
             if not self.middlewares and method.auth is None:
                 arguments, named = method.bind(call.params)
-                return self._answer(call, method, (yield method.function(*arguments, **named)))
+                return self._answer(call, method, (yield alone(method.function, arguments, named)))
             yield None
             with self._around(call, method):
                 arguments, named = method.bind(call.params)
-                result = yield method.function(*arguments, **named)
+                result = yield alone(method.function, arguments, named)
                 yield None
                 return self._answer(call, method, result)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield None
-            return self.handle_exception(call, error)
+            return self.handle_exception(call, error.error if isinstance(error, MethodEnded) else error)
 
     # -- results and errors -----------------------------------------------------------------------
 
@@ -319,7 +324,7 @@ class JSONRPCSite:
             result = method.check(result)
         return result, status, headers
 
-    def handle_exception(self, call: Call, error: Exception) -> Answer:
+    def handle_exception(self, call: Call, error: BaseException) -> Answer:
         """Answer a call that raised; a notification stays unanswered (section 4.1)."""
         headers: HeadersValue = NO_HEADERS
         if isinstance(error, JSONRPCError):
@@ -345,14 +350,14 @@ class JSONRPCSite:
             member["executable"] = sys.executable
         return protocol.error_response(id, member), error.status_code, headers
 
-    def _error_handler(self, error: Exception) -> ErrorHandler | None:
+    def _error_handler(self, error: BaseException) -> ErrorHandler | None:
         for cls in type(error).__mro__:
             if cls in self.error_handlers:
                 return self.error_handlers[cls]
         # One for ServerError takes what no other takes, and finds it in `original_exception`.
         return None if isinstance(error, HTTPException | WrongResult) else self.error_handlers.get(ServerError)
 
-    def _handled(self, handler: ErrorHandler, error: Exception) -> tuple[JSONRPCError, HeadersValue]:
+    def _handled(self, handler: ErrorHandler, error: BaseException) -> tuple[JSONRPCError, HeadersValue]:
         """Let a handler of the user's make the `data` of the error, and its status and headers if it likes."""
         answer = ServerError(original_exception=error)
         given: Any = answer if handler is self.error_handlers.get(ServerError) else error
@@ -364,7 +369,7 @@ class JSONRPCSite:
         answer.data, answer.status_code = data, status
         return answer, headers
 
-    def unexpected(self, call: Call, error: Exception) -> JSONRPCError:
+    def unexpected(self, call: Call, error: BaseException) -> JSONRPCError:
         """Log an exception that nobody expected; the client learns what it was in debug mode only."""
         if isinstance(error, WrongResult):
             current_app.logger.error("JSON-RPC: %s", error)

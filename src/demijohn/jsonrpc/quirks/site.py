@@ -168,7 +168,7 @@ class JSONRPCSite(site.JSONRPCSite):
         response, status, headers = super().error_answer(id, error, headers)
         return serializable(response), status, headers
 
-    def unexpected(self, call: Call, error: Exception) -> JSONRPCError:
+    def unexpected(self, call: Call, error: BaseException) -> JSONRPCError:
         answer = super().unexpected(call, error)
         answer.data = {"message": str(error)}
         return answer
