@@ -44,6 +44,15 @@ def npm_package() -> Callable[[str], Path]:
     return fetch
 
 
+@pytest.fixture(scope="session")
+def tsc(npm_package: Callable[[str], Path]) -> list[str]:
+    """The TypeScript compiler, as a command."""
+    if shutil.which("node") is None:
+        pytest.skip("node is needed to run the TypeScript compiler: apt-get install nodejs npm")
+    options = ["--strict", "--target", "es2022", "--module", "es2022", "--lib", "es2022,dom"]
+    return ["node", str(npm_package("typescript@5.9.3") / "bin" / "tsc"), *options]
+
+
 @contextlib.contextmanager
 def serving(target: str, folder: Path, *options: str) -> Iterator[str]:
     """Run `demijohn serve` with an application in `folder`; give the address."""

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.jsonrpc.conftest import serving
+from tests.jsonrpc.generated import client_of, run
 
 from demijohn.jsonrpc import JSONRPCError
 from demijohn.jsonrpc.codegen_python import python
 from demijohn.jsonrpc.codegen_typescript import typescript
 from demijohn.jsonrpc.openrpc import document
 from demijohn.jsonrpc.registry import Method
-
-HERE = Path(__file__).parent
-TYPESCRIPT = "typescript@5.9.3"
-
-
-def client_of(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "demijohn", "jsonrpc", "client", *arguments],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
-
 
 # -- Python -----------------------------------------------------------------------------------------
 
@@ -175,14 +154,6 @@ const text: string = await shop.Math.add({ a: 1 });
 await shop.call("Math.nope", {});
 """
 PROCESS = "declare const process: { argv: string[] };\n"
-OPTIONS = ["--strict", "--target", "es2022", "--module", "es2022", "--lib", "es2022,dom"]
-
-
-@pytest.fixture
-def tsc(npm_package: Callable[[str], Path]) -> list[str]:
-    if shutil.which("node") is None:
-        pytest.skip("node is needed to run the TypeScript compiler: apt-get install nodejs npm")
-    return ["node", str(npm_package(TYPESCRIPT) / "bin" / "tsc"), *OPTIONS]
 
 
 def test_the_typescript_client_passes_tsc_and_calls(tmp_path: Path, shop_url: str, tsc: list[str]) -> None:

@@ -1,9 +1,10 @@
-"""A typed client in TypeScript, from an OpenRPC document: a module that needs nothing but `fetch`."""
+"""A typed client in TypeScript, from an OpenRPC document: a module that needs nothing but `fetch` or `WebSocket`."""
 
 from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from .codegen import Method, Module, Names, Schema, Service, Types, camel, fields_of, read
@@ -13,7 +14,8 @@ _RESERVED = """
 break case catch class const continue debugger default delete do else enum export extends false finally for function if
 import in instanceof new null return super switch this throw true try typeof var void while with yield let static
 implements interface package private protected public await any unknown never Methods Options Call RpcError Promise
-Record Array Error RequestInit Response AbortSignal Map Date JSON
+Record Array Error RequestInit Response AbortSignal Map Set Date JSON DOMException ReturnType String WebSocket
+CallOptions Progress ConnectionLost Message Said Awaited Connection
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
 
 # What JavaScript itself calls on any object: a method of the service is not to answer it.
@@ -30,39 +32,82 @@ export class RpcError extends Error {{
   }}
 }}
 
-/** headers: sent with each request. timeoutMs: how long a call may take. fetch: sends requests in another way. */
+/** A WebSocket could not be opened, or has ended: what was called may have been run. code: with which it was closed. */
+export class ConnectionLost extends Error {{
+  constructor(message: string, readonly code: number) {{
+    super(message);
+    this.name = "ConnectionLost";
+  }}
+}}
+
+/**
+ * headers: sent with each request. timeoutMs: how long a call may take, 30 seconds by default; over a WebSocket, from
+ * one report of its progress to the next. fetch: sends requests in another way. webSocket: opens a WebSocket in another
+ * way, as is needed for headers, which browsers do not send with it.
+ */
 export interface Options {{
   headers?: Record<string, string>;
   timeoutMs?: number;
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  webSocket?: (url: string, headers: Record<string, string>) => WebSocket;
+}}
+
+/** How far a call is, in steps of its own. */
+export interface Progress {{
+  done: number;
+  total?: number;
+  message?: string;
+}}
+
+/**
+ * signal: ends the call; over a WebSocket, on the server too. onProgress: called with what the method reports, over a
+ * WebSocket. timeoutMs: as in Options, for this call.
+ */
+export interface CallOptions {{
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+  timeoutMs?: number;
 }}
 """
+_CONNECTION = Path(__file__).with_name("codegen_connection.ts")
 
 _CLASS = """\
 /** A call in a batch: a method and its params. */
 export type Call = {{ [M in keyof Methods]: [method: M, params: Methods[M]["params"]] }}[keyof Methods];
 
-/** The methods of {title}. */
+/** The methods of {title}, at a URL of http or https, or of ws or wss: then over one WebSocket. */
 export class {name} {{
   private nextId = 1;
+  private connection?: Connection;
 
   constructor(readonly url: string = {url}, readonly options: Options = {{}}) {{}}
 {groups}
   /** Call a method; throws RpcError for an error that the server answered. */
-  async call<M extends keyof Methods>(method: M, params: Methods[M]["params"]): Promise<Methods[M]["result"]> {{
+  async call<M extends keyof Methods>(
+    method: M,
+    params: Methods[M]["params"],
+    options: CallOptions = {{}},
+  ): Promise<Methods[M]["result"]> {{
     const id = this.nextId++;
-    return this.resultOf(await this.post({{ jsonrpc: "2.0", id, method, params }}), id) as Methods[M]["result"];
+    const answer = await this.send({{ jsonrpc: "2.0", id, method, params }}, options);
+    return this.resultOf(answer, id) as Methods[M]["result"];
   }}
 
   /** Call a method without an answer. */
-  async notify<M extends keyof Methods>(method: M, params: Methods[M]["params"]): Promise<void> {{
-    await this.post({{ jsonrpc: "2.0", method, params }});
+  async notify<M extends keyof Methods>(
+    method: M,
+    params: Methods[M]["params"],
+    options: CallOptions = {{}},
+  ): Promise<void> {{
+    await this.send({{ jsonrpc: "2.0", method, params }}, options);
   }}
 
-  /** Send calls in one request; each result is what the method returned, or an RpcError. */
-  async batch(calls: Call[]): Promise<unknown[]> {{
-    const requests = calls.map(([method, params]) => ({{ jsonrpc: "2.0", id: this.nextId++, method, params }}));
-    const answer = await this.post(requests);
+  /** Send calls in one message; each result is what the method returned, or an RpcError. */
+  async batch(calls: Call[], options: CallOptions = {{}}): Promise<unknown[]> {{
+    const requests = calls.map(([method, params]) => {{
+      return {{ jsonrpc: "2.0" as const, id: this.nextId++, method, params }};
+    }});
+    const answer = await this.send(requests, options);
     if (!Array.isArray(answer)) return [this.resultOf(answer, 0)];
     const byId = new Map(answer.map((response: {{ id?: unknown }}) => [response.id, response]));
     return requests.map((request) => {{
@@ -72,6 +117,12 @@ export class {name} {{
         return error;
       }}
     }});
+  }}
+
+  /** Close the WebSocket, if there is one: calls that are under way fail, and the next call opens another. */
+  close(): void {{
+    this.connection?.close();
+    this.connection = undefined;
   }}
 
   private resultOf(response: unknown, id: number): unknown {{
@@ -85,13 +136,28 @@ export class {name} {{
     return result;
   }}
 
-  private async post(content: unknown): Promise<unknown> {{
+  private async send(content: Message | Message[], options: CallOptions): Promise<unknown> {{
+    const timeoutMs = options.timeoutMs ?? this.options.timeoutMs ?? 30000;
+    if (!/^wss?:/i.test(this.url)) return this.post(content, timeoutMs, options.signal);
+    if (!this.connection || this.connection.isOver) this.connection = new Connection(this.open());
+    return this.connection.send(content, timeoutMs, options);
+  }}
+
+  private open(): WebSocket {{
+    const {{ headers, webSocket }} = this.options;
+    if (webSocket) return webSocket(this.url, headers ?? {{}});
+    if (headers) throw new Error("WebSockets are opened without headers here: say in options.webSocket how with them");
+    return new WebSocket(this.url);
+  }}
+
+  private async post(content: unknown, timeoutMs: number, signal?: AbortSignal): Promise<unknown> {{
     const send = this.options.fetch ?? ((url: string, init: RequestInit) => fetch(url, init));
+    const inTime = AbortSignal.timeout(timeoutMs);
     const response = await send(this.url, {{
       method: "POST",
       headers: {{ ...this.options.headers, "Content-Type": "application/json", Accept: "application/json" }},
       body: JSON.stringify(content),
-      signal: AbortSignal.timeout(this.options.timeoutMs ?? 30000),
+      signal: signal ? AbortSignal.any([signal, inTime]) : inTime,
     }});
     const text = await response.text();
     if (!text && response.ok) return undefined;
@@ -144,6 +210,7 @@ class _Module(Module):
             _HEAD.format(title=title),
             *(self.component(name, schema) for name, schema in self.service.components.items()),
             self.methods(),
+            _CONNECTION.read_text(),
             _CLASS.format(title=title, name=self.title, url=json.dumps(self.url), groups=self.groups()),
         ]
         return "\n".join(parts)
@@ -184,7 +251,8 @@ class _Module(Module):
         return f"{{ {'; '.join(fields)} }}" if fields else "Record<string, never>"
 
     def groups(self) -> str:
-        own = ["url", "options", "call", "notify", "batch", "post", "resultOf", "nextId", "constructor"]
+        own = ["url", "options", "call", "notify", "batch", "close", "constructor"]
+        own += ["send", "open", "post", "resultOf", "nextId", "connection"]
         scope = Names([*own, *_CALLED_BY_THE_LANGUAGE])
         parts = []
         for group in self.service.groups:
@@ -206,9 +274,14 @@ class _Module(Module):
         may_be_left_out = not any(parameter.is_required for parameter in method.parameters)
         # `{}` would be no default: it has a `constructor`, and a parameter may be called so.
         optional, given = ("?", f'params as Methods[{name}]["params"]') if may_be_left_out else ("", "params")
-        return (
-            f'{comment}{start}(params{optional}: Methods[{name}]["params"]): Promise<Methods[{name}]["result"]> =>\n'
-            f"{margin}  this.call({name}, {given})"
+        return "\n".join(
+            [
+                f"{comment}{start}(",
+                f'{margin}  params{optional}: Methods[{name}]["params"],',
+                f"{margin}  options?: CallOptions,",
+                f'{margin}): Promise<Methods[{name}]["result"]> =>',
+                f"{margin}  this.call({name}, {given}, options)",
+            ]
         )
 
 
