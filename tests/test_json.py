@@ -204,7 +204,7 @@ def read_outcome(read: Any, text: str | bytes) -> str:
     )
     | st.text(alphabet='0123456789-+.eE[]{},:" \\u\ud800', max_size=30)
     | st.integers(-(1 << 70), 1 << 70).map(str),
-    st.sampled_from(["str", "utf-8", "utf-8-sig", "utf-16"]),
+    st.sampled_from(["str", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"]),
 )
 @example("1e400", "str")
 @example("18446744073709551616", "str")
@@ -213,6 +213,9 @@ def read_outcome(read: Any, text: str | bytes) -> str:
 @example('"\\ud800"', "str")
 @example('{"a": 1, "a": 2}', "utf-8")
 @example("[" * 3, "utf-8")
+@example("9" * 5000, "utf-8")
+@example("-0", "utf-8")
+@example('"\x7f\u2028"', "utf-8")
 def test_content_is_read_as_the_standard_library_reads_it(text: str, encoding: str) -> None:
     content = text if encoding == "str" else text.encode(encoding, "surrogatepass")
     provider = DefaultJSONProvider(Flask(__name__))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request as WerkzeugRequest
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -62,6 +63,48 @@ def test_lazy_attributes_have_werkzeugs_values(name: str) -> None:
 def test_a_request_is_werkzeugs_kind_of_request() -> None:
     assert isinstance(native_request(), WerkzeugRequest)
     assert isinstance(Response("x"), WerkzeugResponse)
+
+
+def json_outcomes(request: WerkzeugRequest, calls: list[dict[str, bool]]) -> list[Any]:
+    """What `get_json` gives or raises, called again and again: some of it is kept."""
+    outcomes: list[Any] = []
+    for options in calls:
+        try:
+            outcomes.append(request.get_json(**options))
+        except HTTPException as error:
+            outcomes.append(error.code)
+    return outcomes
+
+
+@given(
+    content=st.sampled_from([b'{"a": [1, null]}', b"null", b"{", b"", b"\xff", '"ä"'.encode("utf-16")]),
+    content_type=st.sampled_from(
+        [
+            "application/json",
+            "application/json; charset=utf-8",
+            "Application/JSON",
+            "application/a+json",
+            "text/plain",
+            "",
+        ]
+    ),
+    calls=st.lists(
+        st.fixed_dictionaries({}, optional={"force": st.booleans(), "silent": st.booleans()}), min_size=1, max_size=4
+    ),
+)
+@example(content=b"{", content_type="application/json", calls=[{"silent": True}, {}, {"silent": True}])
+def test_get_json_gives_what_werkzeugs_does(content: bytes, content_type: str, calls: list[dict[str, bool]]) -> None:
+    environ = EnvironBuilder("/", method="POST", data=content, content_type=content_type).get_environ()
+    native = native_request(b"/", content, (b"content-type", content_type.encode()))
+
+    assert json_outcomes(native, calls) == json_outcomes(WerkzeugRequest(environ), calls)
+
+
+def test_get_json_keeps_what_it_read_when_it_may() -> None:
+    sent = native_request(b"/", b"[]", (b"content-type", b"application/json"))
+
+    assert sent.get_json(cache=False) is not sent.get_json(cache=False)
+    assert sent.get_json() is sent.get_json() is sent.json
 
 
 def test_a_native_request_makes_its_environ_when_asked() -> None:

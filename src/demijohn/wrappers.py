@@ -196,8 +196,10 @@ class Request(RequestBase):
         @lazy
         def content_type(self) -> str | None:
             if self._head is not None and "environ" not in self.__dict__:
-                value = self._head.field(b"content-type")
-                return None if value is None else value.decode("latin-1")
+                for name, value in self._head.fields:
+                    if name == b"content-type":
+                        return value.decode("latin-1")
+                return None
             return self.headers.get("Content-Type")
 
         @lazy
@@ -322,6 +324,36 @@ class Request(RequestBase):
                 self._parsed_content_type = parse_options_header(content_type)
             else:
                 self._parsed_content_type = (content_type.strip(), {})
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the content is said to be JSON: application/json, or any type in application that ends in +json."""
+        return self.content_type == "application/json" or super().is_json
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """Return what the content says as JSON.
+
+        force: whatever media type the content is said to be of. silent: None for what is no JSON.
+        cache: whether the value is kept, and given again.
+
+        Raises UnsupportedMediaType (415) and BadRequest (400), or returns what `on_json_loading_failed` does.
+        """
+        if cache and self._cached_json[silent] is not ...:
+            return self._cached_json[silent]
+        if not (force or self.is_json):
+            return None if silent else self.on_json_loading_failed(None)
+        content = self.get_data(cache=cache)
+        try:
+            value = self.json_module.loads(content)
+        except ValueError as error:
+            value = None if silent else self.on_json_loading_failed(error)
+            if cache:
+                loud, quiet = self._cached_json
+                self._cached_json = (loud, value) if silent else (value, quiet)
+        else:
+            if cache:
+                self._cached_json = (value, value)
+        return value
 
     def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
         """Return the content: bytes, or str with `as_text`. See werkzeug.wrappers.Request.get_data.
