@@ -15,7 +15,7 @@ json.provider json json.tag
 helpers forms conditional wrappers precompressed signing sessions
 shared.stores shared.sessions shared.cache shared.ratelimit shared
 reporting
-heavy.errors heavy.pool heavy.engines heavy.functions heavy.jobs heavy
+heavy.errors heavy.pool heavy.dask_calls heavy.engines heavy.functions heavy.jobs heavy
 routing views templating ctx commands scaffold blueprints staticfiles fastpath app debughelpers testing
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding

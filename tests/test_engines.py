@@ -90,6 +90,22 @@ class Listener(Follower):
     def is_cancelled(self) -> bool:
         return self._cancelled
 
+    def cancel(self) -> None:
+        self._cancelled = True
+        self.interrupt()
+
+
+cleaned_up = threading.Event()
+
+
+def report_until_cancelled() -> None:
+    try:
+        while True:
+            report(1)
+    except CallCancelled:
+        cleaned_up.set()
+        raise
+
 
 def count(n: int) -> int:
     report(0, n, "counting")
@@ -102,9 +118,25 @@ def count_for_ever() -> None:
         report(1)
 
 
-@pytest.fixture(params=["threads:1", "processes:1", "inline"])
+@pytest.fixture(scope="module")
+def dask_url() -> Iterator[str]:
+    """A Dask cluster of one thread."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed, so this is NOT TESTED here")
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "worker_dashboard_address": None}
+    with distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster:
+        yield cluster.scheduler_address.replace("tcp", "dask")
+
+
+@pytest.fixture
+def dask(dask_url: str) -> Iterator[Engine]:
+    engine = make_engine(dask_url)
+    yield engine
+    engine.shutdown()
+
+
+@pytest.fixture(params=["threads:1", "processes:1", "inline", "dask"])
 def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    engine = make_engine(request.param)
+    engine = make_engine(request.getfixturevalue("dask_url") if request.param == "dask" else request.param)
     yield engine
     engine.shutdown()
 
@@ -131,3 +163,37 @@ def test_a_call_in_another_process_learns_that_it_is_cancelled_and_the_next_one_
         assert engine.submit(count, (3,), {}, follower=Listener()).result(PATIENCE_S) == 3
     finally:
         engine.shutdown()
+
+
+class Waiter(Listener):
+    """Can be waited for until it has heard something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_heard = threading.Event()
+
+    def hear(self, done: float, total: float | None, message: str) -> None:
+        super().hear(done, total, message)
+        self.has_heard.set()
+
+
+def test_a_call_on_dask_that_is_cancelled_ends_for_its_caller_at_once_and_at_its_next_report(dask: Engine) -> None:
+    cleaned_up.clear()
+    running, waiting = Waiter(), Listener()
+    begun = dask.submit(report_until_cancelled, (), {}, follower=running, is_cancelled=running.is_cancelled)
+    queued = dask.submit(count, (3,), {}, follower=waiting, is_cancelled=waiting.is_cancelled)
+    assert running.has_heard.wait(PATIENCE_S)
+    for listener, future in ((waiting, queued), (running, begun)):
+        listener.cancel()
+        with pytest.raises(CallCancelled):
+            future.result(PATIENCE_S)
+    assert cleaned_up.wait(PATIENCE_S)
+    assert dask.submit(count, (3,), {}, follower=Listener()).result(PATIENCE_S) == 3
+    assert waiting.heard == []
+
+
+def test_a_call_on_dask_over_its_deadline_ends_at_its_next_report(dask: Engine) -> None:
+    cleaned_up.clear()
+    with pytest.raises(DeadlineExceeded):
+        dask.submit(report_until_cancelled, (), {}, deadline_s=0.5, follower=Waiter()).result(PATIENCE_S)
+    assert cleaned_up.wait(PATIENCE_S)

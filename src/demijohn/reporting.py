@@ -28,6 +28,7 @@ class Follower:
         self.total: float | None = None
         self.message = ""
         self._told_at = 0.0
+        self._interrupt: Callable[[], object] | None = None
 
     def report(self, done: float, total: float | None, message: str | None) -> None:
         """Note how far the call is; see `report`."""
@@ -48,6 +49,17 @@ class Follower:
     def is_cancelled(self) -> bool:
         """Whether the call is to end."""
         return False
+
+    def on_cancel(self, interrupt: Callable[[], object]) -> None:
+        """Have a function called, in any thread, when the call is to end; at once, if it is to already."""
+        self._interrupt = interrupt
+        if self.is_cancelled():
+            interrupt()
+
+    def interrupt(self) -> None:
+        """End what the call waits for, after it has become one that is to end. May be called in any thread."""
+        if self._interrupt is not None:
+            self._interrupt()
 
 
 current: ContextVar[Follower | None] = ContextVar("demijohn.follower", default=None)

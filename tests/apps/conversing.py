@@ -122,6 +122,9 @@ def make(**options: Any) -> Flask:
 
     jsonrpc.register(heavy_work, heavy=True)
     jsonrpc.register(heavy_wait, heavy=True)
+    jsonrpc.register(heavy_tidy, heavy=True)
+    jsonrpc.register(heavy_work, "work", job=True)
+    jsonrpc.register(heavy_wait, "wait_at_work", job=True)
 
     cellar = JSONRPCBlueprint("cellar", __name__)
     cellar.register(lambda_of_cellar, "count")
@@ -139,6 +142,14 @@ def heavy_work(n: int) -> int:
 
 def heavy_wait(path: str) -> int:
     return at_gate_slowly(path)
+
+
+def heavy_tidy(path: str) -> int:
+    try:
+        return at_gate_slowly(path)
+    except CallCancelled:
+        wait_at_gate(path)  # so that a test learns of it
+        raise
 
 
 app = make()

@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from demijohn.jsonrpc import Client, Progress, RemoteError
+
+PATIENCE_S = 30.0
+
 
 def children_of(pid: int) -> list[int]:
     """Return the processes below a process."""
@@ -182,6 +186,27 @@ def test_a_dask_cluster_runs_the_same_functions(
     gate.wait_for_view()
     gate.open()
     assert running.result().status == 200
+
+
+def test_a_call_on_dask_reports_to_its_caller_and_is_cancelled(
+    serve: Callable[..., Any], cluster: Any, gate: Any
+) -> None:
+    cluster.start_worker()
+    server = serve("conversing:app", "--executor", f"dask://127.0.0.1:{cluster.port}", "--workers", "1")
+    server.wait_until_ready()
+    told: list[Progress] = []
+    with Client("ws://{}:{}/api".format(*server.address)) as client:
+        assert client.call("heavy_work", [3], on_progress=told.append) == 3
+        assert (told[0], told[-1]) == (Progress(0, 3), Progress(3, 3))
+        running = client.start("heavy_tidy", [str(gate.path)])
+        gate.wait_for_view()
+        running.cancel()
+        with pytest.raises(RemoteError, match="Request cancelled"):
+            running.result(PATIENCE_S)
+        gate.open()
+        gate.wait_for_view()  # it cleans up
+        gate.open()
+        assert client.call("heavy_work", [1]) == 1
 
 
 def test_a_scheduler_that_is_lost_is_a_clear_error_until_it_is_back(serve: Callable[..., Any], cluster: Any) -> None:

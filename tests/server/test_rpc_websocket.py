@@ -382,6 +382,42 @@ def test_a_heavy_call_reports_from_its_process(peer: Peer) -> None:
     assert peer.answer_to(1)["result"] == 30
 
 
+def test_a_heavy_notification_reports_to_nobody(peer: Peer) -> None:
+    peer.send(notification("heavy_work", n=30))
+    assert peer.ask(call("heavy_work", 1, n=1))["params"] == {"id": 1, "done": 0, "total": 1}
+
+
+def ended_job(peer: Peer, call_id: Any) -> tuple[list[Any], Any]:
+    """Return what was told of a job that is followed, and its end."""
+    told = []
+    while "method" in (message := peer.receive()):
+        assert message["params"].pop("id") == call_id
+        told.append(message["params"])
+    assert message["id"] == call_id
+    return told, message
+
+
+def test_a_job_is_followed_on_the_connection_until_it_has_ended(peer: Peer) -> None:
+    job = peer.ask(call("work", 1, n=3))["result"]
+    assert (job["state"], job["name"]) == ("queued", "heavy_work")
+    peer.send(call("rpc.follow", "f", id=job["id"]))
+    told, answer = ended_job(peer, "f")
+    assert told[-1] == {"done": 3, "total": 3, "message": "done"}
+    assert (answer["result"]["state"], answer["result"]["result"]) == ("done", 3)
+    peer.send(call("rpc.follow", 2, id=job["id"]))  # it can be asked for later too
+    assert ended_job(peer, 2)[1]["result"] == answer["result"]
+    assert peer.ask(call("rpc.follow", 3, id="nope"))["error"]["data"]["status"] == 404
+
+
+def test_who_follows_no_more_leaves_the_job_as_it_is(server: Any, peer: Peer, gate: Any) -> None:
+    job = peer.ask(call("wait_at_work", 1, path=str(gate.path)))["result"]
+    peer.send(call("rpc.follow", 2, id=job["id"]))
+    gate.wait_for_view()
+    peer.send(notification("rpc.cancel", id=2))
+    assert ended_job(peer, 2)[1]["error"] == CANCELLED
+    assert json.loads(server.get(job["url"]).text)["state"] == "running"
+
+
 CANCELLED = {"name": "RequestCancelled", "code": -32800, "message": "Request cancelled", "data": None}
 
 
@@ -500,6 +536,14 @@ def test_a_call_that_reports_ends_when_its_caller_is_gone(server: Any, peer: Pee
     peer.socket.close()
     gate.open()
     server.wait_for("it has cleaned up")
+
+
+def test_a_heavy_call_that_reports_ends_when_its_caller_is_gone(peer: Peer, gate: Any) -> None:
+    peer.send(call("heavy_tidy", path=str(gate.path)))
+    gate.wait_for_view()
+    peer.socket.close()
+    gate.open()
+    gate.wait_for_view()  # it cleans up
 
 
 @pytest.mark.parametrize("options", [("--websocket-ping-interval", "0.2", "--workers", "1")])

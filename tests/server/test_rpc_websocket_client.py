@@ -99,6 +99,14 @@ def test_progress_is_told_in_the_thread_of_the_caller(client: Client) -> None:
     assert told[-1] == (Progress(20, 20), "MainThread")
 
 
+def test_a_job_is_followed_to_its_end(client: Client) -> None:
+    told: list[Progress] = []
+    job = client.work(n=3)
+    ended = client.call("rpc.follow", {"id": job["id"]}, on_progress=told.append)
+    assert (ended["state"], ended["result"], told[-1]) == ("done", 3, Progress(3, 3, "done"))
+    assert client.rpc.follow(id=job["id"]) == ended
+
+
 class Enough(Exception):
     """What a caller raises that has seen enough."""
 

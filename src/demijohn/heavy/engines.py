@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ..reporting import Follower, followed
-from .errors import DeadlineExceeded, EngineUnavailable, ProcessDied, QueueFull
+from .dask_calls import run_followed
+from .errors import CallCancelled, DeadlineExceeded, EngineUnavailable, ProcessDied, QueueFull
 from .pool import Call, ProcessPool, dumps_call, name_of, run_payload
 
 log = logging.getLogger("demijohn.server.heavy")  # so that it goes where the server's log goes
@@ -75,7 +76,7 @@ class Engine(ABC):
         deadline_s: how long it may take from now, in seconds; after that `result` raises DeadlineExceeded.
         is_cancelled: asked now and then, where a running call can be ended.
         outlives: whether it is to go on when this process ends, where that is possible.
-        follower: who is told what the function reports; a Dask cluster does not tell.
+        follower: who is told what the function reports.
         Raises QueueFull, EngineUnavailable, and TypeError for what cannot be sent.
         """
         return self.start(Asked(function, args, kwargs, deadline_s, is_cancelled, outlives, follower))
@@ -170,6 +171,8 @@ class Dask(Engine):
         self._address = address
         self._lock = threading.Lock()
         self._client: Any = None
+        self._topic = f"demijohn-{uuid4()}"
+        self._followers: dict[str, Follower] = {}  # by the keys of tasks
         self._failure: BaseException | None = None
         self._failed_at = float("-inf")
 
@@ -178,16 +181,32 @@ class Dask(Engine):
         # well give another result.
         payload = asked.dumps()
         client = self._connected()
+        key = f"{asked.name}-{uuid4()}"
+        how = (run_payload, payload) if asked.follower is None else (run_followed, payload, self._topic, key)
+        if asked.follower is not None:
+            self._followers[key] = asked.follower
         try:
-            task = client.submit(run_payload, payload, key=f"{asked.name}-{uuid4()}", pure=False, retries=1)
+            task = client.submit(*how, key=key, pure=False, retries=1)
         except Exception as error:
+            self._followers.pop(key, None)
             raise self._unavailable(error) from error
         if asked.outlives:
             _distributed().fire_and_forget(task)
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
-        task.add_done_callback(lambda done: _follow(done, future, self._translated))
+        task.add_done_callback(lambda done: _follow(done, future, partial(self._translated, asked)))
+        if asked.follower is not None:
+            future.add_done_callback(lambda done: self._followers.pop(key, None))
+            # In Dask's own thread: whoever cancels does not wait for the scheduler.
+            asked.follower.on_cancel(lambda: client.loop.add_callback(task.cancel, asynchronous=True))
         return _with_deadline(future, asked, give_up=task.cancel)
+
+    def _heard(self, event: tuple[float, tuple[str, float, float | None, str]]) -> None:
+        """Tell who follows a call what its function reports."""
+        key, done, total, message = event[1]
+        follower = self._followers.get(key)
+        if follower is not None:
+            follower.hear(done, total, message)
 
     def _connected(self) -> Any:
         asked_at = time.monotonic()
@@ -205,6 +224,7 @@ class Dask(Engine):
             self._close()
             try:
                 self._client = distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+                self._client.subscribe_topic(self._topic, self._heard)
             except (OSError, TimeoutError) as error:
                 self._failure, self._failed_at = error, time.monotonic()
                 raise self._unavailable(error) from error
@@ -224,11 +244,13 @@ class Dask(Engine):
             " Start it, or give another address with --executor."
         )
 
-    def _translated(self, error: BaseException) -> BaseException:
+    def _translated(self, asked: Asked, error: BaseException) -> BaseException:
         """Say in our words what Dask says of itself; the function's own exceptions stay as they are."""
         if isinstance(error, _distributed().KilledWorker):
             return ProcessDied(f"The function ended the Dask workers that ran it: {error}")
         if isinstance(error, CancelledError) or type(error).__name__ in ("FutureCancelledError", "CommClosedError"):
+            if asked.is_cancelled is not None and asked.is_cancelled():
+                return CallCancelled(f"{asked.name} was cancelled by its caller.")
             return self._unavailable(error)
         return error
 

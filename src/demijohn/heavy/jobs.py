@@ -247,10 +247,25 @@ class Jobs:
 
     def status_of(self, id: str) -> Record:
         """Return a job's record. Raises NotFound."""
-        record = self.store.get(id)
-        if record is None:
-            raise NotFound(f"There is no job {id!r}; records are kept for a day.")
-        return record
+        return _found(self.store.get(id), id)
+
+    async def follow(self, id: str) -> dict[str, Any]:
+        """Report how a job goes on, to whoever calls this, until it has ended; return what is told of it then.
+
+        Raises NotFound.
+        """
+        import asyncio  # for its cost
+
+        told: Record | None = None
+        told_at = 0.0
+        while True:
+            record = _found(await asyncio.to_thread(_maybe_record, self.store, id, told), id)
+            if record != told or time.monotonic() - told_at >= _PING_S:
+                told, told_at = record, time.monotonic()
+                report(record.done, record.total, record.message or record.state)
+            if record.state in ENDED:
+                return public(record)
+            await asyncio.sleep(_WATCH_S)
 
     def answer_status(self, id: str) -> Response:
         """The page of a job."""
@@ -320,6 +335,11 @@ def job_method(function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     return start
 
 
+async def follow(id: str) -> dict[str, Any]:
+    """Report how a job of the current application goes on, until it has ended; see `Jobs.follow`."""
+    return await jobs_of(current_app._get_current_object()).follow(id)  # type: ignore[attr-defined]
+
+
 def _converted(value: Any, parameter: inspect.Parameter) -> Any:
     """Turn an argument into what the parameter's annotation says; the query and forms have only text."""
     if parameter.annotation is parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
@@ -372,6 +392,12 @@ def _events(store: JobStore, id: str) -> Iterator[str]:
             pinged_at = time.monotonic()
             yield ": still there\n\n"
         time.sleep(_WATCH_S)
+
+
+def _found(record: Record | None, id: str) -> Record:
+    if record is None:
+        raise NotFound(f"There is no job {id!r}; records are kept for a day.")
+    return record
 
 
 def _maybe_record(store: JobStore, id: str, known: Record | None) -> Record | None:

@@ -123,17 +123,27 @@ class RunningCall(Follower):
     def report(self, done: float, total: float | None, message: str | None) -> None:
         if self.id is ABSENT:
             return
-        if self.is_cancelled() or self._conversation.has_ended:
+        self._leave_with_caller()
+        if self.is_cancelled():
             raise _cancelled()
         super().report(done, total, message)
 
     def hear(self, done: float, total: float | None, message: str) -> None:
+        if self.id is ABSENT:
+            return
+        self._leave_with_caller()
         told: dict[str, Any] = {"id": self.id, "done": done}
         if total is not None:
             told["total"] = total
         if message:
             told["message"] = message
         self._conversation.notify(PROGRESS, told)
+
+    def _leave_with_caller(self) -> None:
+        """Let a call that reports be cancelled when its caller has gone; one that does not comes to its end."""
+        if self._conversation.has_ended and not self.is_cancelled():
+            self._exchange.cancelled.add(self.id)  # type: ignore[arg-type]  # none that is ABSENT reports
+            self.interrupt()
 
     def is_cancelled(self) -> bool:
         return self.id in self._exchange.cancelled
@@ -155,7 +165,7 @@ class RunningCall(Follower):
             self._task = None
 
     def interrupt(self) -> None:
-        """End what the call awaits, if it does. May be called in any thread."""
+        super().interrupt()
         task = self._task
         if task is not None:
             task.get_loop().call_soon_threadsafe(self._cancel_task)
@@ -248,6 +258,7 @@ class WebSocketView:
         self._rule: Rule = app.url_rule_class(path, endpoint=endpoint, websocket=True)
         app.url_map.add(self._rule)
         app.view_functions[endpoint] = view
+        self.site.speaks_websocket()
 
     def route_of(self, method: Any) -> Route:
         """Return the route of calls of a method: one that is slow does not make the others so."""

@@ -17,6 +17,7 @@ VERSION: Final = "2.0"
 # On a WebSocket. Names that begin with "rpc." are kept for extensions (section 4.3), so no method has them.
 CANCEL: Final = "rpc.cancel"
 PROGRESS: Final = "rpc.progress"
+FOLLOW: Final = "rpc.follow"
 
 # -- errors (section 5.1) -----------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class JSONRPCSite:
         self.logger = logging.getLogger("flask_jsonrpc")
         self._apps: list[weakref.ref[Flask]] = []  # weak: tests make many applications
         self._starts_jobs = False
+        self._has_websocket = False
         self.describe = describe.annotate(self._describe_function(), describe.ServiceDescribe)
         self.register_reserved(describe.DESCRIBE_METHOD_NAME, self.describe)
 
@@ -123,6 +124,19 @@ class JSONRPCSite:
         self._starts_jobs = True
         for app in filter(None, (known() for known in self._apps)):
             jobs_of(app)
+        self._offer_following()
+
+    def speaks_websocket(self) -> None:
+        """Note that calls come over WebSockets too."""
+        self._has_websocket = True
+        self._offer_following()
+
+    def _offer_following(self) -> None:
+        """Let callers on a WebSocket follow the jobs that they start there."""
+        if self._starts_jobs and self._has_websocket:
+            from ..heavy.jobs import follow  # for its cost
+
+            self.register_reserved(protocol.FOLLOW, follow)
 
     # -- registration ---------------------------------------------------------------------------
 
