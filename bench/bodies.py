@@ -18,8 +18,9 @@ from bench.scenarios import BOUNDARY, UPLOAD
 from demijohn.environ import environ_of
 from demijohn.message import Origin, RequestHead, ResponseMessage
 from demijohn.routing import Router
+from demijohn.server.framing import AnswerHeads, Framing
 from demijohn.server.gathering import Gatherer
-from demijohn.server.http1 import AnswerHeads, Connection, Framing
+from demijohn.server.http1 import Connection
 from demijohn.server.sending import Answer, framed, next_part
 from demijohn.server.settings import Settings
 from demijohn.wrappers import Request

@@ -24,7 +24,7 @@ from bench.servers import SERVERS, Place, Server
 PACKAGE = Path(__file__).parents[1] / "src" / "demijohn"
 # Not server/loop.py with what it is made of: it compiles, but a worker of it ends when it begins to serve (mypyc of
 # mypy 2.4: AttributeError in Answering.__init__, which is given what is meant for another class's).
-MODULES = ("routing.py", "server/http1.py")
+MODULES = ("routing.py", "server/http1.py", "server/framing.py", "server/request_rules.py")
 WANTED = ("hello", "json")
 SECONDS = 2
 PURE, COMPILED = "pure Python", "compiled"

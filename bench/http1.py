@@ -11,7 +11,8 @@ import timeit
 from collections.abc import Callable
 
 from demijohn.message import Origin
-from demijohn.server.http1 import AnswerHeads, Connection
+from demijohn.server.framing import AnswerHeads
+from demijohn.server.http1 import Connection
 from demijohn.server.settings import Settings
 
 CALLS = 20_000

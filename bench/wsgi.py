@@ -15,7 +15,8 @@ from typing import Any
 
 from demijohn.environ import environ_of
 from demijohn.message import Origin, RequestHead, response_message
-from demijohn.server.http1 import AnswerHeads, Connection
+from demijohn.server.framing import AnswerHeads
+from demijohn.server.http1 import Connection
 from demijohn.server.settings import Settings
 from demijohn.server.wsgi import WSGIGateway
 

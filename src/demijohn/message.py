@@ -167,7 +167,7 @@ rounds = Rounds()
 
 
 class ResponseMessage:
-    """What a gateway answers: everything but the framing, which `server/http1.py` decides.
+    """What a gateway answers: everything but the framing, which `server/framing.py` decides.
 
     status: `"200 OK"`, as in PEP 3333.
     field_lines: encoded, each ended by CRLF, checked; never Content-Length, Transfer-Encoding, Connection.

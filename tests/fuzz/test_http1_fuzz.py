@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from tests.strategies import splits_of
 
 from demijohn.message import Origin, ProtocolError, RequestHead, ResponseMessage
-from demijohn.server.http1 import AnswerHeads, Connection
+from demijohn.server.framing import AnswerHeads
+from demijohn.server.http1 import Connection
 from demijohn.server.settings import Settings
 
 fuzzed = settings(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.strategies import splits_of
 
 from demijohn.message import BadResponse, Origin, ProtocolError, RequestHead, ResponseMessage
-from demijohn.server.http1 import AnswerHeads, Connection, Framing, imf_fixdate
+from demijohn.server.framing import AnswerHeads, Framing, imf_fixdate
+from demijohn.server.http1 import Connection
 from demijohn.server.settings import Settings
 
 HOST = b"Host: example.org\r\n"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 from ..environ import FileWrapper
 from ..message import ProtocolError, RequestHead, ResponseMessage, Suspended
 from .connections import IDLE, LINGERING, SENDING, Client, Connections, Job, peer_of
+from .framing import AnswerHeads, plain_answer
 from .gathering import Gatherer
-from .http1 import AnswerHeads, plain_answer
 from .leadership import Member, Team
 from .poller import READ, WRITE, Poller
 from .sending import SENDFILE_BYTES, Answer, Truncated, framed, in_context, next_part, send_file, use_file

@@ -15,9 +15,10 @@ from urllib.parse import unquote_to_bytes
 
 from ..environ import FileWrapper, split_target
 from ..message import REASONS, ProtocolError, RequestHead, ResponseMessage, origin_of, response_message_of_bytes
+from .framing import CONTINUE, Framing, plain_answer
 from .hints import hint_bytes
 from .hook_objects import HookRequest, RequestHooks
-from .http1 import CONTINUE, Connection, Framing, plain_answer
+from .http1 import Connection
 from .settings import Settings
 from .wsgi import Route
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..message import REASONS, BadResponse, ProtocolError, RequestHead, ResponseMessage, response_message_of_bytes
 from .asgi import ASGIGateway, Channel, Disconnected, Event, Waiting, log_failure
-from .http1 import plain_answer
+from .framing import plain_answer
 from .settings import Settings
 from .websocket import (
     ABNORMAL,

@@ -20,10 +20,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..message import Origin, ProtocolError, RequestHead, ResponseMessage
-from .http1 import AnswerHeads, Connection, Limits
+from .framing import AnswerHeads
+from .http1 import Connection
 from .metrics import Metrics
 from .ownpages import Page, alive, counts, page
 from .report import is_ready, report
+from .request_rules import Limits
 from .settings import Settings
 from .slots import SlotTable
 from .sockets import Listener, open_listener

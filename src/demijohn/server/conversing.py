@@ -24,7 +24,7 @@ from ..message import BadResponse, ProtocolError, RequestHead, ResponseMessage, 
 from ..typing import Route
 from .answering import failure_of
 from .connections import EXCHANGING, Client, Todo
-from .http1 import plain_answer
+from .framing import plain_answer
 from .leadership import Member
 from .native_engine import NativeEngine
 from .peer import Peer, PeerRequest

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from .http1 import Framing
+from .framing import Framing
 from .sending import FAILED, Answer, Truncated, checked, framed, taker
 
 # Parts made in less than this are gathered, until they are so many bytes.

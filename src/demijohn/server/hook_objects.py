@@ -13,8 +13,8 @@ from typing import Any
 from ..environ import environ_of, split_target
 from ..message import RequestHead, ResponseMessage, Suspended, Watched
 from ..typing import Gateway, Route
+from .framing import plain_answer
 from .hooks import Hook
-from .http1 import plain_answer
 from .log import log
 from .settings import Configuration, Settings
 from .wsgi import internal_error

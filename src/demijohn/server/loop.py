@@ -29,7 +29,7 @@ from .accepting import Accepting
 from .answering import RECEIVE_BYTES, OnRequest, failure_of
 from .connections import CONTENT, HEAD, IDLE, LINGERING, PREAMBLE, SENDING, Client, Job, Todo, peer_of
 from .eventloop import EventLoop
-from .http1 import CONTINUE
+from .framing import CONTINUE
 from .leadership import AVERAGE_WEIGHT, BEARABLE_S, SLOW_S, Member, Team
 from .poller import READ, WRITE, Poller, is_readable, new_poller
 from .receiving import ContentReceiver

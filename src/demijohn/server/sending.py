@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from ..environ import FileWrapper
 from ..message import RequestHead, ResponseMessage
 from ..typing import Route
-from .http1 import Framing
+from .framing import Framing
 
 log = logging.getLogger("demijohn.server")
 

@@ -12,7 +12,7 @@ from ..typing import Route
 from .activity import Activity, Task, place_of, stack_of
 from .answering import Answering, OnRequest
 from .connections import Client, Job
-from .http1 import plain_answer
+from .framing import plain_answer
 from .leadership import Member, Team
 from .lending import LentSocket
 from .limits import OVER_LIMIT, TimeLimits

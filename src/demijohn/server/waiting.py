@@ -7,7 +7,7 @@ from typing import Any
 from ..message import RequestHead, ResponseMessage, Suspended
 from ..typing import Route
 from .eventloop import was_cancelled
-from .http1 import plain_answer
+from .framing import plain_answer
 from .limits import OVER_LIMIT
 from .wsgi import internal_error
 

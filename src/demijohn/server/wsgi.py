@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ..environ import FileWrapper, environ_of
 from ..message import RequestHead, ResponseMessage, Switching, response_message
-from .http1 import plain_answer
+from .framing import plain_answer
 
 if TYPE_CHECKING:
     from types import TracebackType

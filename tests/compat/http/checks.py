@@ -22,7 +22,8 @@ from deviations import DEVIATIONS
 from running import print_table
 
 from demijohn.message import Origin, ProtocolError
-from demijohn.server.http1 import AnswerHeads, Connection
+from demijohn.server.framing import AnswerHeads
+from demijohn.server.http1 import Connection
 from demijohn.server.settings import Settings
 
 HERE = Path(__file__).parent
