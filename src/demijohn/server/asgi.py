@@ -271,7 +271,8 @@ class HTTPExchange:
         """Return the next event, as ASGI's `receive`: content, or that the peer or the answer is at its end."""
         while not (self._is_given or self._arrived or self._is_complete or self._is_disconnected):
             self._invite()
-            await self._wait()
+            if not self._is_disconnected:  # as it is when the peer is found gone while it is asked
+                await self._wait()
         if not self._is_given and (self._arrived or self._is_complete):
             body = b"".join(self._arrived)
             self._arrived.clear()
@@ -363,7 +364,7 @@ class HTTPExchange:
         self._refuse_content(ProtocolError(408, "The request did not arrive in time."))
 
     def _refuse_content(self, error: ProtocolError) -> None:
-        """Let what has arrived be all; the answer is `error` unless the application gives one."""
+        """Let what has arrived be all; the answer is `error` unless the application has begun one."""
         log.info("Refused the content of %s: %s", self.head, error)
         self._refusal = error
         self.due_since = monotonic()
@@ -392,8 +393,8 @@ class HTTPExchange:
     async def send(self, event: Event) -> None:
         """Take a part of the answer, as ASGI's `send`.
 
-        Raises Disconnected when the peer is gone, RuntimeError for a message that is out of its place, and BadResponse
-        for a status or a header that must not be sent.
+        Raises Disconnected when the peer is gone, or its content was refused before the answer began; RuntimeError for
+        a message that is out of its place, and BadResponse for a status or a header that must not be sent.
         """
         kind = event["type"]
         if self._channel.is_lost:
@@ -407,6 +408,9 @@ class HTTPExchange:
                 return
             if kind != "http.response.start":
                 raise RuntimeError(f"{kind!r} was sent where 'http.response.start' was due")
+            if self._refusal is not None:
+                # Whatever it makes of half a message (RFC 9112 §8) must not be taken for the answer to a whole one.
+                raise Disconnected(f"the content of {self.head.target.decode('latin-1')} was refused: {self._refusal}")
             # It is sent with the first part: until then the answer can become another one.
             self._message = _message_begun_by(event)
         elif kind == "http.response.body":
@@ -505,7 +509,8 @@ class HTTPExchange:
     def ended(self, error: BaseException | None) -> None:
         is_cut_short = not self._is_answered and not self._channel.is_lost
         is_cancelled = self._refusal is not None and isinstance(error, asyncio.CancelledError)
-        if error is not None and not is_cancelled and not (isinstance(error, Disconnected) and self._channel.is_lost):
+        is_told = isinstance(error, Disconnected) and (self._channel.is_lost or self._refusal is not None)
+        if error is not None and not is_cancelled and not is_told:
             log_failure(self.head, error)
         elif is_cut_short and not self._refusal:
             log.error("The application returned before its answer to %s was complete", self.head)
