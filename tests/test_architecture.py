@@ -32,7 +32,8 @@ jsonrpc.compat.contrib.openrpc jsonrpc.compat.contrib jsonrpc.compat
 jsonrpc.quirks.typecheck jsonrpc.quirks.site jsonrpc.quirks.endpoint jsonrpc.quirks
 server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
-server.systemd server.tls server.repetition server.fieldnames server.framing server.request_rules server.hints
+server.systemd server.tls server.forking server.repetition server.fieldnames server.framing server.request_rules
+server.hints
 server.http1 server.websocket server.activity server.metrics server.statsd server.wsgi server.native
 server.hook_objects server.compression server.asgi server.asgi_websocket server.lifespan server.logger_class
 server.loading server.poller server.limits server.leadership server.ownpages server.lending server.eventloop

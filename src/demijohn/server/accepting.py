@@ -56,6 +56,11 @@ class Accepting(Timekeeping):
         self._drain_begun = False
         self._next_tick = 0.0
 
+    def disown(self) -> None:
+        super().disown()
+        for listener in self._listeners.values():
+            listener.close()
+
     def _set_accepting(self, accepting: bool) -> None:
         with self._lock:
             if accepting == self._accepting:

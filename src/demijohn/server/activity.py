@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import dropwhile
 from types import FrameType
 from typing import Any
@@ -95,4 +96,13 @@ def _place(frame: FrameType | None) -> str | None:
     frame = frame or innermost
     if frame is None:
         return None
-    return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
+    return f"{_as_seen_from_here(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+@lru_cache(maxsize=256)
+def _as_seen_from_here(path: str) -> str:
+    """Return the name of a file from the directory of this process, if that is still there."""
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:
+        return path

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from ..environ import FileWrapper
 from ..message import ProtocolError, RequestHead, ResponseMessage, Suspended
 from .connections import IDLE, LINGERING, SENDING, Client, Connections, Job, peer_of
+from .forking import end_copy
 from .framing import AnswerHeads, plain_answer
 from .gathering import Gatherer
 from .leadership import Member, Team
@@ -171,6 +172,8 @@ class Answering(Connections):
 
     def _drops(self, member: Member, head: RequestHead, message: ResponseMessage | Suspended) -> bool:
         """Whether a thread comes out of its view too late; then what it brings is dropped."""
+        if self._is_copy:
+            end_copy()
         if not self._team.was_abandoned(member):
             return False
         log.info("The late answer to %s %s is dropped", head.method, head.target.partition(b"?")[0].decode("latin-1"))

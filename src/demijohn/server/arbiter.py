@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..typing import Gateway
 from .children import EXIT_S, TICK_S, Child, Watch, counted, how, new_child
 from .control import ControlServer
+from .forking import STOPS
 from .hook_objects import HookServer, HookWorker, call
 from .loading import LoadError, load_gateway
 from .log import LogFiles, log, open_logs
@@ -29,7 +30,7 @@ from .slots import Slot, SlotTable
 from .sockets import Listener, open_listener
 from .systemd import Notifier
 from .upgrade import Succession, has_terminal
-from .worker import BOOT_FAILED, STOPS, Equipment, Worker, leave, log_boot_error
+from .worker import BOOT_FAILED, Equipment, Worker, leave, log_boot_error
 from .zygote import Nursery, ZygoteEnd
 
 if TYPE_CHECKING:

@@ -101,7 +101,10 @@ class ASGIEngine(Engine):
 
     def _poll(self, timeout_s: float | None) -> bool:
         """Handle what is ready; wait for it, up to `timeout_s` and no longer than deadlines can."""
-        self.step(self._loop_member, self._tick_s if timeout_s is None else max(0.0, min(timeout_s, self._tick_s)))
+        try:
+            self.step(self._loop_member, self._tick_s if timeout_s is None else max(0.0, min(timeout_s, self._tick_s)))
+        except Exception:
+            self._failed_to_wait()
         return True
 
     def _poll_now_and_then(self) -> None:

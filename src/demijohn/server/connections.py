@@ -17,6 +17,7 @@ Who may touch what, without a lock around each request:
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from functools import partial
@@ -24,7 +25,9 @@ from typing import Any
 
 from ..message import Origin, RequestHead
 from ..typing import Route
+from .forking import NoPoller
 from .http1 import Connection
+from .lending import LentSocket
 from .poller import READ, Poller
 from .proxy import PreambleReader
 from .sending import Answer
@@ -102,6 +105,7 @@ class Connections:
         self._idle: dict[int, Client] = {}
         self._lock = threading.Lock()
         self._poller = poller
+        self._is_copy = False  # of the worker, see `forking.py`
 
     def _release(self, client: Client) -> None:
         """Give up an owned connection, to wait for what its state says."""
@@ -146,6 +150,18 @@ class Connections:
         client.state = state
         client.deadline = deadline
         self._release(client)
+
+    def disown(self) -> None:
+        """Let go of all connections, in a copy of this process, but for those that the application has taken over."""
+        self._is_copy = True
+        self._lock = threading.Lock()  # another thread, which is not here, may have held it
+        self._poller.close()
+        self._poller = NoPoller()
+        for client in self._clients.values():
+            if not isinstance(client.sock, LentSocket):
+                os.close(client.sock.detach())  # not by its `close`, which may have something to say to the peer
+        self._clients.clear()
+        self._idle.clear()
 
     def _part_with(self, client: Client) -> bool:
         """Close the socket of an owned connection; False when it is closed already."""

@@ -11,17 +11,18 @@ from dataclasses import replace
 from .arbiter import Arbiter, make_tls
 from .children import counted
 from .control import open_control
+from .forking import STOPS
 from .hook_objects import HookError, HookServer, call, must_call
 from .loading import LoadError, load_gateway
 from .log import log, open_logs
 from .logger_class import use_logger_class
 from .pidfile import SUCCESSOR, PidFile
-from .process import daemonize, prepare, use_what_a_container_gives
+from .process import daemonize, keep_standard_descriptors, prepare, use_what_a_container_gives
 from .settings import Service, SettingError, Settings
 from .sockets import Listener, open_listener
 from .systemd import listen_addresses
 from .upgrade import Inheritance, Succession, take_over
-from .worker import BOOT_FAILED, STOPS, leave
+from .worker import BOOT_FAILED, leave
 
 
 def serve(service: Service, reread: Callable[[], Service] | None = None) -> int:
@@ -37,6 +38,7 @@ def serve(service: Service, reread: Callable[[], Service] | None = None) -> int:
     # The kernel keeps signals from process 1 of a container until it has handlers, and loading can take its time.
     for signum in STOPS:
         signal.signal(signum, leave)
+    keep_standard_descriptors()
     directory = _directory()
     inheritance = take_over(os.environ)
     passed = _passed_addresses(inheritance)

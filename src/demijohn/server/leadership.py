@@ -349,6 +349,14 @@ class Team(Generic[Job]):
         self._reserves -= member.is_reserve
         self._answered_by_gone += member.answered
 
+    def disown(self) -> None:
+        """Do without all threads, in a copy of the process, which has at most the one that forked it."""
+        self._lock = threading.Lock()  # another thread may have held it
+        self._stopped = True
+        self.leader = None
+        for member in self.members:
+            member.claimed = member.abandoned = True
+
     def was_abandoned(self, member: Member) -> bool:
         """Whether a member that was `claimed` has been given up: then it has no part in anything any more."""
         with self._lock:

@@ -29,6 +29,7 @@ from .accepting import Accepting
 from .answering import RECEIVE_BYTES, OnRequest, failure_of
 from .connections import CONTENT, HEAD, IDLE, LINGERING, PREAMBLE, SENDING, Client, Job, Todo, peer_of
 from .eventloop import EventLoop
+from .forking import disown_in_copies
 from .framing import CONTINUE
 from .leadership import AVERAGE_WEIGHT, BEARABLE_S, SLOW_S, Member, Team
 from .poller import READ, WRITE, Poller, is_readable, new_poller
@@ -52,7 +53,10 @@ _BUSY_PAUSE_S = 0.002
 # How often signs of life are given while there are requests.
 _BEAT_S = 0.25
 # After a fault that may come again at once, so that the log is not all there is.
-FAULT_PAUSE_S = 0.1
+_FAULT_PAUSE_S = 0.1
+# A worker that fails so often in so many seconds is not going to recover.
+_MOST_FAULTS = 10
+_FAULTS_S = 5.0
 
 
 class Engine(Accepting):
@@ -108,6 +112,8 @@ class Engine(Accepting):
         )
         self._tick_s = max(0.05, min(1.0, *(clock / 4 for clock in clocks)))
         self._drain_deadline: float | None = None
+        self._faults: deque[float] = deque(maxlen=_MOST_FAULTS)
+        disown_in_copies(self)
 
     # -- the calling thread ------------------------------------------------------------------------
 
@@ -216,8 +222,17 @@ class Engine(Accepting):
                 if member.is_reserve:
                     team.relieve(member)
             except Exception:
-                log.exception("The server failed while it waited for events")
-                time.sleep(FAULT_PAUSE_S)
+                self._failed_to_wait()
+
+    def _failed_to_wait(self) -> None:
+        """Go on after a fault in `step`; but not for ever, as when the application has closed all descriptors."""
+        log.exception("The server failed while it waited for events")
+        now = monotonic()
+        self._faults.append(now)
+        if len(self._faults) == _MOST_FAULTS and now - self._faults[0] < _FAULTS_S:
+            log.critical("This worker cannot wait for events any more, so it ends, with the requests in it")
+            os._exit(1)
+        time.sleep(_FAULT_PAUSE_S)
 
     def step(self, member: Member, timeout_s: float) -> None:
         """Wait for events, at most `timeout_s`, and handle them; return early when leadership is lost."""
@@ -337,6 +352,11 @@ class Engine(Accepting):
                 self._release(owned)  # the next connection with the same descriptor
 
     # -- the end -------------------------------------------------------------------------------------
+
+    def disown(self) -> None:
+        super().disown()
+        self._team.disown()
+        self._loop_member.claimed = True
 
     def _begin_drain(self) -> None:
         """Let every answer be the last of its connection, after the last connection there is was accepted."""

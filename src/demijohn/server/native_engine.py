@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,9 @@ from ..typing import Gateway, Route
 from .activity import Activity, Task
 from .connections import Client, Job, Todo
 from .eventloop import EngineSelector, EventLoop
+from .forking import end_copy
 from .leadership import NEVER_SLOW_S, SLOW_S, Member
-from .loop import FAULT_PAUSE_S, Engine
+from .loop import Engine
 from .poller import READ
 from .settings import Settings
 from .waiting import Waiting
@@ -203,6 +203,8 @@ class NativeEngine(Engine):
         if member.thread is None:
             member.thread = threading.current_thread()
         if self._team.leader is not member:
+            if self._is_copy:
+                end_copy()
             if self._leads:  # it has been deposed
                 self._leads = False
                 self._distrusted_until = monotonic() + _DISTRUST_S
@@ -214,8 +216,7 @@ class NativeEngine(Engine):
         try:
             self.step(member, self._tick_s if timeout_s is None else max(0.0, min(timeout_s, self._tick_s)))
         except Exception:
-            log.exception("The server failed while it waited for events")
-            time.sleep(FAULT_PAUSE_S)
+            self._failed_to_wait()
         if not self._leads:
             self._set_polled()
         self._come_out()

@@ -33,6 +33,25 @@ def prepare(settings: Settings) -> None:
             comm.write(settings.name)
 
 
+def keep_standard_descriptors() -> None:
+    """Open those of 0, 1 and 2 that whoever started this process has closed, so that nothing else gets their numbers.
+
+    What is printed, also by C code, would otherwise go into a connection, and what logs to "-" too.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which may be another one
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+            os.set_inheritable(fd, True)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 (as long as the process)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def use_what_a_container_gives() -> None:
     """Print lines at once, and find a place for large uploads where the root file system is read-only."""
     for stream in (sys.stdout, sys.stderr):

@@ -17,6 +17,7 @@ from ..typing import Gateway
 from .activity import Activity, show
 from .answering import OnRequest
 from .conversing import ConversingEngine
+from .forking import STOPS, disown_in_copies
 from .hook_objects import HookedGateway, HookError, HookServer, HookWorker, RequestHooks, call, must_call
 from .loading import Leaving, LoadError
 from .log import LogFiles, log
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from .tls import TLS
 
 BOOT_FAILED = 3  # gunicorn's exit status for it
-STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Worker:
         """Answer to signals as a worker does that has nothing in flight yet."""
         for signum in STOPS:
             signal.signal(signum, leave)
+        disown_in_copies(self)
         signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
         if self._settings.worker_int is not None:
             for signum in (signal.SIGINT, signal.SIGQUIT):
@@ -92,6 +93,11 @@ class Worker:
         # handled the signal before comes after that.
         faulthandler.enable(self._logs.error.fd, all_threads=True)
         faulthandler.register(signal.SIGUSR2, self._logs.error.fd, all_threads=True)  # to look at one that goes on
+
+    def disown(self) -> None:
+        """Let a copy of this process be ended as any is: multiprocessing's `terminate` relies on it."""
+        for signum in (*STOPS, signal.SIGUSR1):
+            signal.signal(signum, signal.SIG_DFL)
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         self._hooked.alive = False
