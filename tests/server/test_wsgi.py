@@ -104,6 +104,55 @@ def test_what_comes_after_all_that_was_declared_is_dropped_and_logged(caplog: py
     assert "longer than its Content-Length" in caplog.text
 
 
+class Held:
+    """An iterable that holds its parts, as Django's responses do."""
+
+    def __init__(self, parts: list[Any] | tuple[Any, ...]) -> None:
+        self.parts = parts
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.parts)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("parts", [[b"abc", b"", b"def"], (b"abcdef",), [], [b""]])
+def test_parts_that_are_all_held_go_out_as_one_before_they_are_closed(parts: list[bytes]) -> None:
+    held = Held(parts)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", PLAIN)
+        return held
+
+    message = call(application)
+    assert message.content == b"".join(parts)
+    assert not held.closed
+    assert content_of(message) == b"".join(parts)
+    assert held.closed == 1
+
+
+def test_what_was_written_goes_out_before_parts_that_are_held() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", PLAIN)(b"written ")
+        return Held([b"abc", b"def"])
+
+    assert content_of(call(application)) == b"written abcdef"
+
+
+def test_held_parts_that_are_no_bytes_are_closed_and_answered_500(caplog: pytest.LogCaptureFixture) -> None:
+    held = Held([b"abc", "def"])
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", PLAIN)
+        return held
+
+    assert call(application).status.startswith("500")
+    assert held.closed == 1
+    assert "bytes-like object, str found" in caplog.text
+
+
 def test_a_first_part_that_is_less_than_was_declared_is_not_all() -> None:
     told = Told()
     message = call(told.application(3, b"ab", b"c"))

@@ -24,6 +24,8 @@ log = logging.getLogger("demijohn.server")
 
 _MOST_ROUTES = 1024
 _WRITTEN_IN_MEMORY_BYTES = 1 << 20
+# What gives parts that are all there, without a step of the application's.
+_ITERATORS_OF_DATA = (type(iter([b""])), type(iter((b"",))))
 
 
 def internal_error(head: RequestHead) -> ResponseMessage:
@@ -212,8 +214,11 @@ class _Call:
             return iterable
         if isinstance(iterable, list | tuple) and not (self._written and self._written.is_in_file):
             return b"".join([self._written.take(), *iterable] if self._written else iterable)  # type: ignore[list-item]
-        # The status may be set as late as with the first part that is not empty.
         parts = iter(iterable)
+        if type(parts) in _ITERATORS_OF_DATA and not self._written:
+            # As Django's responses are: so the answer has a Content-Length, and goes out in one piece.
+            return b"".join(parts)
+        # The status may be set as late as with the first part that is not empty.
         first = next(filter(None, parts), b"")
         if not isinstance(first, bytes):
             raise TypeError(f"the application's iterable gave {type(first).__name__}; WSGI content is bytes")
