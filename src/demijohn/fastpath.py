@@ -400,10 +400,13 @@ class FastPath:
 
     def _suspended(self, route: Route, head: RequestHead) -> Suspended:
         """Do what `handle` does."""
-        app = self.app
-        view = app.view_functions[route.endpoint]
         pushes_quietly = not appcontext_pushed.receivers and self._opens_late
-        if view is route.view and route.is_coroutine and pushes_quietly and not self._precedes(route):
+        if (
+            route.is_coroutine
+            and pushes_quietly
+            and self.app.view_functions[route.endpoint] is route.view
+            and not self._precedes(route)
+        ):
             suspended = Suspended()
             suspended.coroutine = self._awaited(route, head, suspended)
             return suspended
@@ -420,11 +423,17 @@ class FastPath:
         ctx = RequestContext.of_native(app, head)
         ctx.push_quietly()
         try:
-            rv = await route.view(**head.arguments or {})  # type: ignore[misc]
+            arguments = head.arguments
+            rv = await (route.view(**arguments) if arguments else route.view())  # type: ignore[misc]
         except BaseException as e:
             return self._to_the_end(ctx, head, self._handled_in_steps(ctx, head, e))
         message: ResponseMessage | None = None
-        if self._is_final(ctx, route) and not self._is_torn_down(ctx, route):
+        functions = app.teardown_request_funcs
+        if (
+            not (functions and route.is_concerned_by(functions))
+            and self._is_final(ctx, route)
+            and not self._tears_down(ctx)
+        ):
             try:
                 message = self._plain_message(rv, head)
             except Exception:

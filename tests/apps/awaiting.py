@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
+import anyio
+
 from demijohn import Flask, Response, abort, current_app, g, request, session, stream_with_context
 from demijohn.views import MethodView
 
@@ -330,6 +332,82 @@ async def burn() -> str:
     """Hold the loop up for a little while, each time."""
     time.sleep(0.02)
     return "burnt"
+
+
+async def in_current_task() -> str:
+    """Know the task before anything was awaited, and be the same one afterwards."""
+    task = asyncio.current_task()
+    assert task is not None
+    assert task in asyncio.all_tasks()
+    assert task.cancelling() == 0
+    tenant.set("mine")
+    await asyncio.sleep(0)
+    assert asyncio.current_task() is task
+    return tenant.get()
+
+
+async def in_time() -> str:
+    try:
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        return "timed out"
+    return "went on"
+
+
+async def in_a_group() -> str:
+    async def at_desk(name: str) -> str:
+        assert request.path == "/task/group"
+        tenant.set(name)
+        await asyncio.sleep(0)
+        return tenant.get()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(at_desk(name)) for name in ("one", "two")]
+    return " ".join([tenant.get(), *(task.result() for task in tasks)])
+
+
+async def in_a_scope() -> str:
+    with anyio.move_on_after(0.01) as scope:
+        await anyio.sleep_forever()
+    return f"cancelled: {scope.cancelled_caught}"
+
+
+async def cancelled() -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        task.uncancel()
+        return "cancelled"
+    return "went on"
+
+
+async def told_of_its_end() -> str:
+    """Have the end of the task told to whoever asks next."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(lambda task: events.put_nowait(task.get_name()))
+    return task.get_name()
+
+
+async def next_event() -> str:
+    return await events.get()
+
+
+TASK_VIEWS = {
+    "current": in_current_task,
+    "timeout": in_time,
+    "group": in_a_group,
+    "scope": in_a_scope,
+    "cancelled": cancelled,
+    "told": told_of_its_end,
+    "event": next_event,
+}
+for kind, task_view in TASK_VIEWS.items():
+    polled.add_url_rule(f"/task/{kind}", kind, task_view)
 
 
 @polled.route("/parts")

@@ -134,6 +134,28 @@ def test_what_awaits_too_long_is_cancelled_by_a_loop_that_leads(led: Callable[..
     assert server.get("/sleep/0.0").text == "slept"
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("current", "mine"),
+        ("timeout", "timed out"),
+        ("group", "nobody one two"),
+        ("scope", "cancelled: True"),
+        ("cancelled", "cancelled"),
+    ],
+)
+def test_a_view_of_a_loop_that_leads_has_a_task_of_its_own(led: Callable[..., Any], kind: str, text: str) -> None:
+    server = led()
+    assert {server.get(f"/task/{kind}").text for _ in range(3)} == {text}
+
+
+def test_the_end_of_a_task_is_told_to_who_asked_for_it(led: Callable[..., Any]) -> None:
+    server = led()
+    names = [server.get("/task/told").text for _ in range(3)]
+    assert len(set(names)) == 3
+    assert [server.get("/task/event").text for _ in names] == names
+
+
 def test_large_answers_of_a_loop_that_leads_arrive_whole(led: Callable[..., Any]) -> None:
     assert len(led().get("/large").text) == 8_000_000
 

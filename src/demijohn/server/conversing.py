@@ -232,7 +232,7 @@ class ConversingEngine(NativeEngine):
             request.answer = self._handle(head)
         message = request.answer
         if isinstance(message, Suspended):
-            answer = self._await(member, request.peer.client, request)
+            answer = self._await(member, request.peer.client, message, request)
             if answer is None:
                 member.since = 0.0
                 return

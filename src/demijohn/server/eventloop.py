@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ log = logging.getLogger("demijohn.server")
 
 # A loop that has not come round for this long is reported, with what holds it up.
 _BLOCKED_S = 1.0
+
+# Of tasks that run at one time: they come again. To make a new one, as asyncio does, takes 1,900 of the 14,400
+# instructions of a task that awaits nothing.
+_names = cycle([f"request-{number}" for number in range(1024)])
 
 Done = Callable[[Any, BaseException | None], object]
 """Called in the loop's thread with what a coroutine returned, or with None and what it raised."""
@@ -45,7 +50,7 @@ class Starter:
         # asyncio has `eager_start` for this since 3.12. Before, a new task asks its loop for nothing but to be run.
         loop.call_soon = self._take_step
         try:
-            task = self._task_class(coroutine, loop=loop, context=context)
+            task = self._task_class(coroutine, loop=loop, name=next(_names), context=context)
         finally:
             del loop.call_soon
         step, self._step = self._step, None

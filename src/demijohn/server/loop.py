@@ -531,9 +531,7 @@ class Engine(Accepting):
         member.since = begun = monotonic()
         message = self._handle(head) if waiting is None else waiting.answer
         if isinstance(message, Suspended):
-            if waiting is None:
-                waiting = Waiting(head, route, begun, message)
-            answer = self._await(member, client, waiting)
+            answer = self._await(member, client, message, waiting)
             if answer is None:
                 member.since = 0.0
                 return False
@@ -579,10 +577,12 @@ class Engine(Accepting):
             self._report(head, message, len(content), now - asked)
         return True
 
-    def _await(self, member: Member, client: Client, waiting: Waiting) -> ResponseMessage | None:
+    def _await(
+        self, member: Member, client: Client, suspended: Suspended, waiting: Waiting | None
+    ) -> ResponseMessage | None:
         """Go on with a request that waits; None when it waits still: then the connection is not the caller's any more.
 
-        For a subclass whose gateway gives such answers.
+        waiting: None for a request that `member` has just begun with. For a subclass whose gateway gives such answers.
         """
         raise NotImplementedError
 

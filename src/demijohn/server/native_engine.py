@@ -68,6 +68,10 @@ class NativeEngine(Engine):
     def _activity(self) -> Activity:
         activity = super()._activity()
         activity.tasks += [Task(waiting.head, waiting.begun, None) for waiting in list(self._waiting)]
+        member = self._loop_member
+        begun, head = member.since, member.head
+        if begun and head is not None and member.route is not None:  # in a coroutine that has not waited yet
+            activity.tasks.append(Task(head, begun, member.thread))
         return activity
 
     def _end_overdue(self, now: float) -> None:
@@ -102,13 +106,24 @@ class NativeEngine(Engine):
 
     # -- any thread ----------------------------------------------------------------------------------
 
-    def _await(self, member: Member, client: Client, waiting: Waiting) -> ResponseMessage | None:
-        suspended = waiting.answer
-        assert isinstance(suspended, Suspended)
+    def _await(
+        self, member: Member, client: Client, suspended: Suspended, waiting: Waiting | None
+    ) -> ResponseMessage | None:
+        task: asyncio.Task[Any] | None = None
+        if member is self._loop_member and waiting is None and suspended.coroutine is not None:
+            task = self._loop.starter.start(suspended.coroutine, suspended.context)
+            if type(suspended) is Suspended:
+                message = _plain_answer_of(task)
+                if message is not None:
+                    return message
+        if waiting is None:
+            assert member.head is not None
+            assert member.route is not None
+            waiting = Waiting(member.head, member.route, member.since, suspended)
         if member is self._loop_member:
             if suspended.coroutine is None:
                 waiting.advance(may_block=False)
-            return self._run(client, waiting)
+            return self._run(client, waiting, task)
         if suspended.coroutine is None:
             waiting.advance(may_block=True)
             if isinstance(waiting.answer, ResponseMessage):
@@ -228,14 +243,18 @@ class NativeEngine(Engine):
         member.route = None
         member.since = monotonic()
 
-    def _run(self, client: Client, waiting: Waiting) -> ResponseMessage | None:
-        """Run what a request awaits; None when it waits still, or goes on in a thread of the team."""
+    def _run(self, client: Client, waiting: Waiting, task: asyncio.Task[Any] | None = None) -> ResponseMessage | None:
+        """Run what a request awaits; None when it waits still, or goes on in a thread of the team.
+
+        task: what runs the first of it already.
+        """
         while isinstance(suspended := waiting.answer, Suspended):
             coroutine = suspended.coroutine
             if coroutine is None:
                 break
             self._waiting.add(waiting)
-            task = self._loop.starter.start(coroutine, suspended.context)
+            if task is None:
+                task = self._loop.starter.start(coroutine, suspended.context)
             if not task.done():
                 member = self._loop_member
                 begun, member.since = member.since, 0.0
@@ -249,6 +268,7 @@ class NativeEngine(Engine):
                 waiting.advance(may_block=False, error=error)
             else:
                 waiting.advance(may_block=False, value=value)
+            task = None
         self._waiting.discard(waiting)
         message = waiting.answer
         if isinstance(message, ResponseMessage) and type(message.content) is bytes and message.close is None:
@@ -279,3 +299,13 @@ class NativeEngine(Engine):
             self._waiting.discard(waiting)
             self._failed(member, client)
         self._come_out()
+
+
+def _plain_answer_of(task: asyncio.Task[Any]) -> ResponseMessage | None:
+    """Return the answer that a task has come to, when it is bytes and all that there is to it; else None."""
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    message = task.result()
+    if type(message) is ResponseMessage and type(message.content) is bytes and message.close is None:
+        return message
+    return None
