@@ -17,11 +17,12 @@ np = pytest.importorskip("numpy", reason=WHY)
 pd = pytest.importorskip("pandas", reason=WHY)
 pl = pytest.importorskip("polars", reason=WHY)
 
-from demijohn.jsonrpc import InvalidParamsError, JSONRPCError  # noqa: E402
+from demijohn.jsonrpc import InvalidParamsError, InvalidRequestError, JSONRPCError  # noqa: E402
 from demijohn.jsonrpc.client import CallError, Calls  # noqa: E402
 from demijohn.jsonrpc.docstrings import read  # noqa: E402
 from demijohn.jsonrpc.encoding import Unserializable, encode  # noqa: E402
 from demijohn.jsonrpc.mcp import Server, published  # noqa: E402
+from demijohn.jsonrpc.protocol import read_content  # noqa: E402
 from demijohn.jsonrpc.registry import Method  # noqa: E402
 from demijohn.jsonrpc.transport import Reading, Reply  # noqa: E402
 
@@ -144,6 +145,26 @@ def test_any_content_of_an_answer_is_a_result_or_an_error(content: Any) -> None:
     except CallError:
         return
     assert result == content["result"]
+
+
+NAMES = st.sampled_from(["jsonrpc", "method", "params", "id"])
+MEMBERS = st.lists(
+    st.tuples(NAMES, st.sampled_from(['"a"', '":"', '{"id":1}', '{"x":{"id":[":"]}}', '{"x":1,"x":2}', "[]", "null"])),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(MEMBERS, st.sampled_from([":", " : "]), st.booleans())
+def test_a_member_named_twice_is_refused_and_nothing_else(
+    members: list[tuple[str, str]], colon: str, in_disguise: bool
+) -> None:
+    spelled = {"id": r"\u0069d"} if in_disguise else {}
+    text = ",".join(f'"{spelled.get(name, name)}"{colon}{value}' for name, value in members)
+
+    _, refusal = attempt(InvalidRequestError, read_content, f"{{{text}}}".encode())
+
+    assert (refusal is not None) == (len({name for name, _ in members}) < len(members))
 
 
 @given(st.text() | st.text("A:a \n-`>()[].'1,", max_size=60))

@@ -92,7 +92,7 @@ class Parameters:
         Raises msgspec.ValidationError for what does not fit.
         """
         if not params and self.none_required:
-            return _NOTHING
+            return NOTHING
         if isinstance(params, list):
             return self.bind_positions(params)
         named: dict[str, t.Any] = {}
@@ -135,4 +135,4 @@ class Parameters:
         return {"title": title, "type": "array", "prefixItems": items, "items": False, "minItems": required}
 
 
-_NOTHING: tuple[t.Sequence[t.Any], dict[str, t.Any]] = ((), {})
+NOTHING: tuple[t.Sequence[t.Any], dict[str, t.Any]] = ((), {})

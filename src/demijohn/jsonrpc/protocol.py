@@ -179,7 +179,7 @@ def read_content(content: bytes, batch_limit: int | None = None) -> Any:
             _refuse(InvalidRequestError, "Empty array")
         if batch_limit is not None and len(value) > batch_limit:
             _refuse(InvalidRequestError, f"A batch of {len(value)} calls: this server takes at most {batch_limit}")
-    if _may_repeat_members(content, len(value) if type(value) is list else 1) and _repeats_members(content):
+    if _may_repeat_members(content, value) and _repeats_members(content):
         _refuse(InvalidRequestError, "A Request object names a member twice")
     return value
 
@@ -236,8 +236,18 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 
-def _may_repeat_members(content: bytes, count: int) -> bool:
-    """Whether one of `count` Request objects could name a member twice; a cheap look that may say yes wrongly."""
+def _may_repeat_members(content: bytes, value: Any) -> bool:
+    """Whether a Request object could name a member twice; a cheap look that may say yes wrongly.
+
+    value: what `content` holds.
+    """
+    if type(value) is dict:
+        # Each member takes a colon: where there are no more colons than members in what was read, none was lost.
+        # bench/jsonrpc_calls.py: 0.4 us less.
+        params = value.get("params")
+        if content.count(b":") == len(value) + (len(params) if type(params) is dict else 0):
+            return False
+    count = len(value) if type(value) is list else 1
     # An ASCII letter written as \u006d hides a name from the count.
     return (
         content.count(b'"method"') > count

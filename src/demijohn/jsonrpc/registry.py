@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from .converting import Hint, converter, hints_of
+from .converting import SCALARS, Hint, converter, hints_of
 from .encoding import Unserializable, encode
 from .explain import explain
 from .hints import checkable, describable, readable, shaping
-from .parameters import MissingHint, Parameters
+from .parameters import NOTHING, MissingHint, Parameters
 from .protocol import Call, InvalidParamsError
 from .types.params import BaseAnnotatedMetadata
 from .types.types import AnnotatedMetadataTypeError, type_metadata_checker
@@ -61,14 +61,20 @@ class Method:
         self._stated_of_result = self._stated.pop("return", ())
         self._checked: Hint = checked
         self._is_checked = checked is not Any
+        self._may_be_called_empty = self.parameters.none_required
         self._convert = converter([checked])
         self._shape = shaping(self.return_hint)
+        # A type that a result fits when it is of exactly that; None where there is more to look at.
+        is_simple = checked in SCALARS and not self._stated_of_result and self._shape is None
+        self._fitting = checked if is_simple else None
 
     def bind(self, params: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return the positional and the keyword arguments that `params` are.
 
         Raises InvalidParamsError (-32602), whose data names the parameter and what is wrong with it.
         """
+        if not params and self._may_be_called_empty and (type(params) is dict or type(params) is list):
+            return NOTHING
         if type(params) is not dict and not isinstance(params, list | dict):
             shown = encode(params).decode().strip() if not isinstance(params, str) else params[:100]
             # Part of the answer: the words are those clients of Flask-JSONRPC get.
@@ -97,6 +103,8 @@ class Method:
 
         Raises WrongResult when it does not fit the hint.
         """
+        if type(result) is self._fitting:
+            return result
         if self._stated_of_result:
             self._hold_result_to_statements(result)
         if not self._is_checked:

@@ -502,7 +502,7 @@ _HERE = os.path.dirname(__file__) + os.sep
 
 
 def _encode(response: Any) -> bytes:
-    provider = _current_application().json
+    provider = (_cv_app.app() or _current_application()).json
     # A provider of the user's own knows types that we do not, or writes the others differently.
     if type(provider) is DefaultJSONProvider and provider.default is DefaultJSONProvider.default:
         # A batch in one go or not at all: each of its results may hold an iterator.
