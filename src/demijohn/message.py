@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from socket import AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 if TYPE_CHECKING:
@@ -24,7 +25,20 @@ TOKEN_CHARS = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklm
 # RFC 9110 §7.2, RFC 3986 §3.2: an IP literal or a registered name, and a port, of which there are 65536. No user
 # information: RFC 9110 §4.2.4.
 _PORT = rb"[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%%[0-9A-Fa-f]{2})*)(?::(?:%b))?" % _PORT)
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%%[0-9A-Fa-f]{2})*)(?::(?:%b))?" % _PORT)
+
+
+def is_authority(value: bytes) -> bool:
+    """Whether a Host field, or what stands for it, is a host and perhaps a port (RFC 9110 §7.2, RFC 3986 §3.2)."""
+    if _AUTHORITY.fullmatch(value) is None:
+        return False
+    if value.startswith(b"["):
+        try:
+            inet_pton(AF_INET6, value[1 : value.index(b"]")].decode())
+        except OSError:
+            return False
+    return True
+
 
 REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 

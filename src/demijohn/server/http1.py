@@ -454,7 +454,7 @@ class Connection(Answers):
         # What is here of this head came with the last piece, unless the head has begun before.
         if self.in_message or len(self._arriving) > self._smallest_limit:
             check_sizes(method, target, self._fields, limits)
-        if target[:1] != b"/" or b"#" in target:
+        if target[:1] != b"/" or b"#" in target or b"%" in target:
             check_target(method, target)
         if not (self.events or self._behind):
             self._check_line(method, target)
@@ -485,6 +485,8 @@ class Connection(Answers):
         self._plain_content_bytes = said.content_length if is_plain else None
         self._length = said.content_length
         if said.chunked or said.content_length:
+            if head.method == "TRACE":
+                raise ProtocolError(400, "A TRACE request must not have content.")  # RFC 9110 §9.3.8
             self._chunks = self._trailers = 0
             self._fed = -len(self._arriving)
             if said.expects:

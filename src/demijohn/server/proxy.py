@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from ..message import AUTHORITY, Origin, ProtocolError, RequestHead
+from ..message import Origin, ProtocolError, RequestHead, is_authority
 from .settings import Settings
 
 Address = tuple[str, int]
@@ -231,7 +231,7 @@ class Forwarding:
         client = origin.client if index is None else nodes[index]
         hosts = _list_of(head, b"x-forwarded-host")
         host = hosts[-1].encode("latin-1") if hosts else None
-        return replace(origin, client=client, host=host if host and AUTHORITY.fullmatch(host) else None)
+        return replace(origin, client=client, host=host if host and is_authority(host) else None)
 
     def _by_forwarded(self, head: RequestHead) -> Origin:
         elements = [_pairs(text) for text in _elements(head)]
@@ -245,7 +245,7 @@ class Forwarding:
             head.origin,
             client=_node(element.get("for", "")),
             scheme=scheme if scheme in ("http", "https") else head.origin.scheme,
-            host=host if host and AUTHORITY.fullmatch(host) else None,
+            host=host if host and is_authority(host) else None,
         )
 
     def _client_index(self, nodes: list[Address | None]) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..environ import split_target
-from ..message import AUTHORITY, TOKEN_CHARS, Fields, ProtocolError
+from ..message import TOKEN_CHARS, Fields, ProtocolError, is_authority
 from .fieldnames import Policy
 from .framing import HTTP_10, HTTP_11
 
@@ -52,8 +52,12 @@ _NO_TRAILERS = frozenset({b"authorization", b"content-length", b"host", b"te", b
 # RFC 9112 §6.3 rule 4: transfer codings after which nobody knows where the content ends.
 _NOT_LAST = frozenset({b"", b"compress", b"deflate", b"gzip", b"identity", b"x-compress", b"x-gzip"})
 
+# No file is larger, nor does any program count further.
+_MOST_CONTENT_BYTES = (1 << 63) - 1
+
 _OTHER_VERSION = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
 _LINE_OF_HTTP_09 = re.compile(rb"(?:\r\n)*[^ \r\n]+ [^ \r\n]+ ?\r?\n")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
 _METHOD = re.compile(rb"(?:\r\n)*([^ \r\n]+) ")
 
@@ -80,17 +84,23 @@ def check_line(method: bytes, target: bytes, arrived: bytes) -> None:
 
 
 def check_target(method: str, target: bytes) -> None:
-    """RFC 9112 §3.2: origin-form, absolute-form, and `*` for OPTIONS. CONNECT is for proxies."""
+    """RFC 9112 §3.2: origin-form, absolute-form, and `*` for OPTIONS. CONNECT is for proxies.
+
+    A query is held to less than RFC 3986 §2.1 asks for: people and programs write `?q=100%`, and no two readers differ
+    in where that ends.
+    """
     if target == b"*" and method == "OPTIONS":
         return
     if b"#" in target:
         raise ProtocolError(400, "The request target must not have a fragment.")
+    if _BROKEN_ESCAPE.search(target.partition(b"?")[0]):
+        raise ProtocolError(400, "The request target has a % that two hexadecimal digits do not follow.")
     if target[:1] == b"/":
         return
     if not target.lower().startswith((b"http://", b"https://")):
         raise ProtocolError(400, "The request target is neither a path nor an http URL.")
     authority = split_target(target)[0]
-    if not authority or not AUTHORITY.fullmatch(authority) or authority.startswith(b":"):
+    if not authority or not is_authority(authority) or authority.startswith(b":"):
         raise ProtocolError(400, "The request target has no valid host.")
 
 
@@ -163,7 +173,7 @@ def fields_of_message(fields: Fields, version: tuple[int, int], known_host: byte
         if name == b"host":
             hosts += 1
             if value != known_host:
-                if not AUTHORITY.fullmatch(value):
+                if not is_authority(value):
                     raise ProtocolError(400, "The Host field is malformed.")
                 known_host = value
         elif name == b"connection":
@@ -192,7 +202,8 @@ def fields_of_message(fields: Fields, version: tuple[int, int], known_host: byte
         # RFC 9110 §8.3: the readers of such a message differ in which of them they believe.
         raise ProtocolError(400, "The request must not have two Content-Type fields.")
     if codings is None:
-        if limits.limit_request_body is not None and content_length > limits.limit_request_body:
+        most = limits.limit_request_body
+        if content_length > (_MOST_CONTENT_BYTES if most is None else most):
             raise ProtocolError(413, LARGE_CONTENT)
     else:
         _check_codings(version, codings.lower())
