@@ -271,3 +271,44 @@ def test_an_application_that_never_asks_for_its_content_is_ended_too(serve, gate
         assert sock.recv(1000).startswith(b"HTTP/1.1 504 " if content_bytes > 65536 else b"HTTP/1.1 408 ")
     server.wait_for("Request timed out: POST /wait has been awaiting")
     assert server.get("/").status == 200
+
+
+# -- requests that wait for a thread ------------------------------------------------------------------
+
+
+def test_a_request_may_wait_for_a_thread_for_as_long_as_a_view_may_take() -> None:
+    def queue_s(**values: str) -> float:
+        return TimeLimits(from_values(values, {})).queue_s
+
+    assert queue_s() == Settings().timeout_s
+    assert queue_s(request_timeout_s="7") == 7
+    assert queue_s(request_timeout_s="7", queue_timeout_s="2") == 2
+    assert queue_s(queue_timeout_s="0") == queue_s(timeout_s="0") == math.inf
+
+
+@pytest.mark.parametrize(("target", "path"), [("limited:app", "/unlimited?path="), ("plain:application", "/wait?")])
+def test_a_request_that_no_thread_is_free_for_is_answered_503_and_its_neighbours_are_not(
+    serve, gate, in_background, target: str, path: str
+) -> None:
+    flags = ("--threads", "2", "--queue-timeout", "0.4", "--request-timeout", "0", "--metrics-path", "/metrics")
+    server = serve(target, *flags, "--access-logfile", "-")
+    server.wait_until_ready()
+    inside = []
+    for _ in range(2):
+        inside.append(in_background(server.get, path + str(gate.path)))
+        gate.wait_for_view()
+    late = [in_background(server.get, path + str(gate.path)) for _ in range(4)]
+    for answer in [request.result() for request in late]:
+        assert (answer.status, answer.text) == (503, "The server is too busy to answer the request.\n")
+        assert answer.headers["Retry-After"] == "5"
+        assert answer.headers["Connection"] == "close"
+    server.wait_for(
+        r"\[WARNING\] Requests waited for a thread for longer than 0\.4 s \(--queue-timeout\): \d, the first GET "
+        + path.partition("?")[0]
+    )
+    server.wait_for(r'"GET .* HTTP/1\.1" 503 \d+ ')
+    assert "demijohn_requests_shed_total 4\n" in server.get("/metrics").text
+    gate.open()
+    assert [request.result().status for request in inside] == [200] * 2
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0

@@ -204,6 +204,8 @@ class Slot:
     def timed_out(self) -> None:
         self.timeouts += 1
 
+    def shed(self, requests: int) -> None: ...
+
 
 @pytest.fixture(params=[EpollPoller, PollPoller])
 def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Serving]]:

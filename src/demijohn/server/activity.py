@@ -38,11 +38,12 @@ class Task:
 
 @dataclass(slots=True)
 class Activity:
-    """What a worker has in hand: `threads` can be inside views."""
+    """What a worker has in hand: `threads` can be inside views, and `waiting` requests have none yet."""
 
     connections: int
     threads: int
     tasks: list[Task]
+    waiting: int = 0
 
 
 def show(slot: Slot, activity: Activity) -> None:
@@ -51,6 +52,7 @@ def show(slot: Slot, activity: Activity) -> None:
     slot.connections = activity.connections
     slot.threads = activity.threads
     slot.in_flight = len(tasks)
+    slot.waiting = activity.waiting
     slot.busy = sum(task.thread is not None for task in tasks)
     frames = sys._current_frames() if tasks else {}
     slot.show(json.dumps([_described(task, frames) for task in tasks]).encode())

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -139,7 +140,7 @@ class Team(Generic[Job]):
         self._work = work
         self._lock = threading.Lock()
         self._resting: list[Member] = []
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[tuple[float, Job]] = deque()  # with `monotonic()` of when they were put off
         self._stopped = False
         self._started = 0  # threads, ever
         self._reserves = 0  # of `members`
@@ -176,7 +177,7 @@ class Team(Generic[Job]):
             # Alone it does any job: there is nobody to leave one to.
             elif self._appoint() or bearable or len(self.members) == 1:
                 return True
-            self._jobs.append(job)  # whoever was woken waits for the lock
+            self._jobs.append((monotonic(), job))  # whoever was woken waits for the lock
             return False
 
     def relieve(self, reserve: Member) -> None:
@@ -191,14 +192,35 @@ class Team(Generic[Job]):
         with self._lock:
             if self._stopped or not self._free_one():
                 return False
-            self._jobs.append(job)  # whoever was woken or started waits for the lock
+            self._jobs.append((monotonic(), job))  # whoever was woken or started waits for the lock
             return True
 
     def put_off(self, job: Job) -> None:
         """Leave a job to the next thread that is free."""
         with self._lock:
-            self._jobs.append(job)
+            self._jobs.append((monotonic(), job))
             self._free_one()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._jobs)
+
+    @property
+    def waits_since(self) -> float:
+        """`monotonic()` when the job was put off that has waited longest; infinity when none waits."""
+        with self._lock:
+            return self._jobs[0][0] if self._jobs else math.inf
+
+    def take_back(self, put_off_before: float, may_take: Callable[[Job], bool]) -> list[tuple[float, Job]]:
+        """Take back jobs that have waited for a thread since before a time, each with that since when."""
+        with self._lock:
+            taken: list[tuple[float, Job]] = []
+            left: deque[tuple[float, Job]] = deque()
+            for since, job in self._jobs:
+                (taken if since <= put_off_before and may_take(job) else left).append((since, job))
+            self._jobs = left
+            return taken
 
     def pass_lead(self, member: Member, other: Member) -> None:
         """Make one leader that is no member of the team and finds it out by itself."""
@@ -310,7 +332,7 @@ class Team(Generic[Job]):
                 if member.is_reserve:
                     self._remove(member)
                     return
-                job = self._jobs.popleft() if self._jobs else None
+                job = self._jobs.popleft()[1] if self._jobs else None
                 if job is None:
                     self._resting.append(member)
             # Whoever puts a job off holds the lock and finds no thread resting, so none rests while a job waits.

@@ -17,6 +17,7 @@ class TimeLimits:
     A view's own limit (`demijohn.time_limit`) counts most, then that of the longest path that its own begins with,
     then the one for all.
 
+    queue_s: how long a request may wait for a thread.
     shortest_s: of the limits known so far; those of views become known when somebody asks for them.
     """
 
@@ -29,6 +30,8 @@ class TimeLimits:
             key=lambda limit: len(limit[0]),
             reverse=True,
         )
+        self.queue_s = for_all_s if settings.queue_timeout_s is None else settings.queue_timeout_s
+        self.queue_s = self.queue_s or math.inf
         self.shortest_s = min(self._for_all_s, *(limit_s for _, limit_s in self._by_path), math.inf)
 
     def limit_s(self, head: RequestHead, route: Route | None) -> float:

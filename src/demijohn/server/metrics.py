@@ -33,7 +33,7 @@ _SERIES_CELLS = _BUCKETS + 2
 _METHOD_CELLS = _SERIES_CELLS * len(STATUS_CLASSES)
 _QUEUE = _METHOD_CELLS * len(METHODS)  # a series too, without bytes
 _COUNTERS = _QUEUE + _SERIES_CELLS
-_USED_CELLS = _COUNTERS + 6
+_USED_CELLS = _COUNTERS + 7
 _ROW_CELLS = 1024  # pages of its own for each row
 _CELL_BYTES = 8
 
@@ -56,6 +56,7 @@ class Row:
     worker_starts = Cell(_COUNTERS + 3)
     worker_crashes = Cell(_COUNTERS + 4)
     workers_hung = Cell(_COUNTERS + 5)
+    shed = Cell(_COUNTERS + 6)
     version = Cell(_USED_CELLS)  # of the arbiter's row; odd while counts are being moved
 
     def __init__(self, row: memoryview) -> None:
@@ -155,6 +156,7 @@ def render(metrics: Metrics, slots: SlotTable) -> bytes:
             total.cut_off,
         ),
         ("requests_timed_out", "Requests ended by the request limit.", total.timed_out),
+        ("requests_shed", "Requests answered 503 because no thread was free in time.", total.shed),
         ("worker_starts", "Workers started.", total.worker_starts),
         ("worker_crashes", "Workers that died unasked.", total.worker_crashes),
         ("workers_hung", "Workers replaced because they gave no sign of life.", total.workers_hung),
@@ -207,6 +209,7 @@ def _worker_lines(workers: list[Slot]) -> Iterator[str]:
         ("threads", "gauge", "Threads that views may run in.", lambda worker: worker.threads),
         ("threads_busy", "gauge", "Threads inside a view.", lambda worker: worker.busy),
         ("requests_in_flight", "gauge", "Requests being answered, awaiting ones too.", lambda worker: worker.in_flight),
+        ("requests_waiting", "gauge", "Requests for which no thread is free.", lambda worker: worker.waiting),
         ("connections", "gauge", "Open connections.", lambda worker: worker.connections),
         ("heartbeat_age_seconds", "gauge", "Time since the last sign of life.", lambda worker: _age_s(worker, now_ns)),
         ("start_time_seconds", "gauge", "When it was started.", lambda worker: worker.started_ns / 1e9),

@@ -47,6 +47,7 @@ def _worker(worker: Slot, now_s: float, now_ns: int) -> dict[str, Any]:
         "connections": worker.connections,
         "threads": worker.threads,
         "threads_busy": worker.busy,
+        "requests_waiting": worker.waiting,
         "requests_in_flight": worker.in_flight,
         "resident_bytes": resident_bytes(worker.pid),
         "cpu_s": cpu_s(worker.pid),

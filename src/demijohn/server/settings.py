@@ -372,6 +372,15 @@ class Settings(HookSettings):
         "Another --request-timeout for paths that begin with this; may be given several times, and the longest path "
         "counts. A view of a demijohn application can have its own, with @time_limit(seconds) of demijohn.helpers.",
     )
+    queue_timeout_s: float | None = _setting(
+        None,
+        "--queue-timeout",
+        _seconds(),
+        "How long a request may wait for a thread while views hold all of them. Then it is answered 503, with "
+        "Retry-After, and its view is not called. Unless given, it is as long as --request-timeout; 0 turns it off. "
+        "Make it shorter than what waits in front of the server gives up after.",
+        unit="s",
+    )
     graceful_timeout_s: float = _setting(
         30.0,
         "--graceful-timeout",

@@ -63,6 +63,7 @@ class Slot:
     connections = Cell(8)
     _version = Cell(9)  # of the text; odd while it is being written
     _text_bytes = Cell(10)
+    waiting = Cell(11)  # requests for which no thread is free
 
     def __init__(self, row: memoryview, text: memoryview, number: int) -> None:
         self.row = row

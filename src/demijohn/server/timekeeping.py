@@ -21,6 +21,12 @@ from .settings import Settings
 
 log = logging.getLogger("demijohn.server")
 
+
+def _is_request(job: Job) -> bool:
+    """Whether a job is a request of which nobody knows yet but the server."""
+    return isinstance(job, tuple) and type(job[1]) is RequestHead
+
+
 # How long nothing is looked at, at most.
 LONGEST_LOOK_S = 1.0
 # A watch that has not looked for this long was not running, and neither was anything else.
@@ -36,6 +42,9 @@ class Heartbeat(Protocol):
 
     def timed_out(self) -> None:
         """Note that a request has been ended by its limit."""
+
+    def shed(self, requests: int) -> None:
+        """Note that so many requests were given up before a thread was free for them."""
 
 
 class Timekeeping(Answering):
@@ -64,7 +73,7 @@ class Timekeeping(Answering):
             for member in list(self._team.members)
             if (since := member.since) and member.head is not None
         ]
-        return Activity(len(self._clients), self._settings.threads, tasks)
+        return Activity(len(self._clients), self._settings.threads, tasks, self._team.waiting)
 
     def _end_overdue(self, now: float) -> None:
         """End each request whose view has had its time."""
@@ -82,7 +91,43 @@ class Timekeeping(Answering):
                     self._end_stuck(member, since, head, limit_s)
                 elif over_at < look_again_at:
                     look_again_at = over_at
-        self._look_at_limits_at = look_again_at
+        self._look_at_limits_at = min(look_again_at, self._shed_overdue(now))
+
+    def _shed_overdue(self, now: float) -> float:
+        """Answer requests that have waited too long for a thread; return when to look at the others."""
+        limit_s = self._limits.queue_s
+        waits_since = self._team.waits_since
+        if waits_since + limit_s > now:
+            return min(now, waits_since) + limit_s
+        shed = self._team.take_back(now - limit_s, _is_request)
+        if shed:
+            self._shed(shed, now, limit_s)
+        return now + min(LONGEST_LOOK_S, limit_s)
+
+    def _shed(self, shed: list[tuple[float, Job]], now: float, limit_s: float) -> None:
+        first: RequestHead = shed[0][1][1]  # type: ignore[index, assignment]  # see `_is_request`
+        log.warning(
+            "Requests waited for a thread for longer than %g s (--queue-timeout): %d, the first %s %s. They are "
+            "answered 503; %d more wait. Views hold all %d threads: raise --threads, or --workers if CPU is left",
+            limit_s,
+            len(shed),
+            first.method,
+            first.target.partition(b"?")[0].decode("latin-1"),
+            self._team.waiting,
+            self._settings.threads,
+        )
+        if self._slot is not None:
+            self._slot.shed(len(shed))
+        error = ProtocolError(503, "The server is too busy to answer the request.")
+        for since, job in shed:
+            client, head = job[0], job[1]  # type: ignore[index]
+            assert isinstance(head, RequestHead)
+            if head.spool is not None:
+                head.spool.close()
+            if self._on_request is not None:
+                message = plain_answer(error.status, error.detail)
+                self._report(head, message, message.content_length or 0, now - since)
+            self._answer_with(client, error)
 
     def _end_stuck(self, member: Member, since: float, head: RequestHead, limit_s: float) -> None:
         """Answer for a view that does not come back, and do without its thread. What it answers later is dropped."""

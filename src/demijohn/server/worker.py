@@ -234,6 +234,9 @@ class _Pulse:
     def timed_out(self) -> None:
         self._counts.timed_out += 1
 
+    def shed(self, requests: int) -> None:
+        self._counts.shed += requests
+
     def beat(self, activity: Activity) -> None:
         self._slot.beat()
         show(self._slot, activity)
