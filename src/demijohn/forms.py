@@ -3,12 +3,13 @@
 Werkzeug's parser moves each file into a temporary file of its own, 64 KiB at a time. Here the same decoder sees all of
 a form but the inside of large files; where these end is looked for in the file that holds the form, and what the
 application is given is a window on that.
-bench/bodies.py: a form with one file of 5 MB in 2.4 ms, by Werkzeug's parser in 6.3.
+bench/bodies.py: a form with one file of 5 MB in 2.0 ms, by Werkzeug's parser in 6.1.
 """
 
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import shutil
 from operator import attrgetter, is_
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 1 << 16
 # Limits below this may refuse what is read at a time, so they are left to Werkzeug's parser.
 _LEAST_FORM_MEMORY_BYTES = 2 * _BLOCK_BYTES
-# How much of the inside of a file is looked through at a time.
-_SEARCHED_BYTES = 1 << 18
+# What is copied at a time into a file of its own.
+_COPIED_BYTES = 1 << 18
 # Werkzeug keeps files up to this in memory.
 _LARGE_FILE_BYTES = 1024 * 500
 
@@ -155,13 +156,21 @@ class _SpooledForm:
         """
         decoder = self._decoder
         begin = self._position - len(decoder.buffer)
-        delimiter = b"--" + decoder.boundary
-        found = _find(self._fd, delimiter, begin)
+        found = self._find(b"--" + decoder.boundary, begin)
         # The line end before it, which may be two characters, belongs to the delimiter.
         skipped_to = found - 2
         if skipped_to > self._position:
             decoder.buffer.clear()
             part.end = self._position = skipped_to
+
+    def _find(self, what: bytes, begin: int) -> int:
+        """Return where in the form `what` comes next. Raises ValueError when it does not."""
+        # bench/bodies.py: a form with one file of 5 MB in 2.0 ms; in 2.4 when it is read for this, 256 KB at a time.
+        with mmap.mmap(self._fd, 0, prot=mmap.PROT_READ) as content:
+            found = content.find(what, begin)
+        if found < 0:
+            raise ValueError("The end of a file is missing")
+        return found
 
     def _finish(self, part: _Part) -> None:
         head = part.head
@@ -196,19 +205,6 @@ class _Part:
         self.begin = self.end = 0
         self.first = b""
         self.pieces: list[bytes] = []
-
-
-def _find(fd: int, what: bytes, begin: int) -> int:
-    """Return where in a file `what` comes next. Raises ValueError when it does not."""
-    room = bytearray(_SEARCHED_BYTES)
-    while True:
-        count = os.preadv(fd, [room], begin)
-        found = room.find(what, 0, count)
-        if found >= 0:
-            return begin + found
-        if count < len(what):
-            raise ValueError("The end of a file is missing")
-        begin += count - len(what) + 1
 
 
 class _Window(io.RawIOBase):
@@ -265,7 +261,7 @@ class FileWithin(SpooledTemporaryFile[bytes]):
             position = window.tell()
             window.seek(0)
             self._file = TemporaryFile(mode="rb+")  # noqa: SIM115 (it is closed with this one)
-            shutil.copyfileobj(window, self._file, _SEARCHED_BYTES)
+            shutil.copyfileobj(window, self._file, _COPIED_BYTES)
             self._file.seek(position)
             self._rolled = True
             window.close()
