@@ -118,6 +118,26 @@ def test_a_late_module_is_never_seen_half_run(late_module: Any) -> None:
     assert module.runs == 1
 
 
+def test_a_stand_in_answers_until_it_cannot_and_then_the_function_of_the_module_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    tmp_path.joinpath("stood_in_for.py").write_text("def double(x): return x * 2.0\nLIMIT = 7\n")
+
+    def double(x: Any) -> Any:
+        return 2 * x if type(x) is int else NotImplemented
+
+    sparing.import_late("stood_in_for", {"double": double, "LIMIT": 7})
+    module = sys.modules.pop("stood_in_for")
+    taken = module.double
+    assert (taken(2), module.LIMIT) == (4, 7)
+    assert "__getattr__" in vars(module), "it has been run for what its stand-ins knew"
+    assert taken(1.5) == 3.0
+    assert "__getattr__" not in vars(module)
+    assert module.double is not taken
+    assert type(taken(2)) is float, "who had taken the stand-in is given the module's own answer from then on"
+
+
 def test_a_module_imported_before_is_left_alone() -> None:
     before = sys.modules["json"]
     sparing.import_late("json")
@@ -142,6 +162,49 @@ def test_importing_flask_leaves_out_what_a_plain_application_does_not_need() -> 
     }
     assert dear.isdisjoint(loaded)
     assert set(sparing._LATE) <= set(loaded)
+
+
+def test_serving_a_plain_application_runs_neither_inspect_nor_openssl() -> None:
+    program = """if True:
+        import sys
+        from demijohn import sparing
+        sparing.spare_server()
+        from demijohn import cli_server
+        from demijohn.server import launch
+        from demijohn.server.loading import load_gateway
+        import demijohn
+        app = demijohn.Flask("plain")
+        @app.get("/<int:n>")
+        def view(n): return str(n)
+        @app.get("/later")
+        async def later(): return "later"
+        sys.modules["plain"] = type(sys)("plain")
+        sys.modules["plain"].app = app
+        load_gateway("plain:app", "auto")
+        assert not {"_hashlib", "dis", "asyncio"} & set(sys.modules)
+        import hashlib, inspect
+        def added(a, *, b=1) -> int: "  Doc."
+        assert str(inspect.signature(added)) == "(a, *, b=1) -> int"
+        assert inspect.cleandoc("  a\\n    b") == "a\\nb"
+        assert inspect.iscoroutinefunction(later) and not inspect.iscoroutinefunction(view)
+        from werkzeug.http import generate_etag
+        assert generate_etag(b"x") == hashlib.sha1(b"x").hexdigest()
+        assert type(hashlib.sha1).__name__ == "builtin_function_or_method"
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_data_class_of_an_application_is_told_with_its_signature() -> None:
+    program = """if True:
+        from demijohn import sparing
+        sparing.spare_server()
+        from dataclasses import dataclass
+        @dataclass
+        class Point:
+            x: int
+        assert Point.__doc__ == "Point(x: int)", Point.__doc__
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_late_modules_do_their_work_when_asked() -> None:

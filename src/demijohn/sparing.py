@@ -8,15 +8,21 @@ bench/imports.py: with this, `import demijohn; demijohn.Flask` takes 62 ms of CP
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
+from types import FunctionType
 from typing import Any
 
 _LATE = (
+    "ast",  # inspect, and what reads source: 2 ms
     "difflib",  # werkzeug.routing, to suggest an endpoint: 1 ms
     "email.utils",  # werkzeug.http, for dates; imports socket and the package email: 7 ms
+    "hashlib",  # werkzeug.http, for entity tags, and sessions; loads OpenSSL: 3 ms and 1.3 MB
     "hmac",  # what is signed
+    "inspect",  # dataclasses, blinker; with ast and dis 5 ms and 1 MB
     "itsdangerous",  # sessions: 2 ms
     "mimetypes",  # files: 1 ms
     "pkgutil",  # werkzeug.utils, to find modules: 1 ms
@@ -27,9 +33,11 @@ _LATE = (
 """Modules of others that are put in place without being run, until something of them is asked for."""
 
 _LATE_IN_SERVER = (
+    "ast",  # loading, for `module:factory(arguments)`
     "difflib",  # configfile, to suggest a setting
     "email.utils",  # see above
     "http.client",  # `demijohn health`; imports the package email and TLS: 30 ms and 4 MB
+    "inspect",  # see above
     "shutil",  # see above
     "tokenize",  # linecache, for the lines of a traceback: 1 ms
     "tomllib",  # configfile, for pyproject.toml: 2 ms
@@ -41,14 +49,47 @@ who cannot read it.
 """
 
 
+def _none_yet(*arguments: Any, **options: Any) -> Any:
+    return NotImplemented
+
+
+def _no_signature(value: Any, **options: Any) -> Any:
+    """Spare data classes of Werkzeug, which have no docstring, the signature that would be made theirs."""
+    return "" if getattr(value, "__module__", "").startswith("werkzeug.") else NotImplemented
+
+
+def _not_cleaned(text: str) -> Any:
+    """Leave the docstrings of Werkzeug's properties indented."""
+    return text if sys._getframe(2).f_globals["__name__"].startswith("werkzeug.") else NotImplemented
+
+
+def _is_coroutine_function(value: Any) -> Any:
+    """Say it of plain functions that nobody has marked."""
+    plain = type(value) is FunctionType and not value.__dict__
+    return bool(value.__code__.co_flags & _CO_COROUTINE) if plain else NotImplemented
+
+
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "hashlib": {"sha1": _none_yet},
+    "inspect": {
+        "CO_COROUTINE": _CO_COROUTINE,
+        "cleandoc": _not_cleaned,
+        "iscoroutinefunction": _is_coroutine_function,
+        "signature": _no_signature,
+    },
+}
+"""What others take out of a late module, or call, when they are imported: see `import_late`."""
+
+
 def spare_server() -> None:
     """Put the modules of `_LATE_IN_SERVER` in place; what was imported already stays as it is.
 
-    With this, and asyncio imported with the first coroutine, arbiter and worker of a small application hold 23.9 MB
-    (PSS); without 28.9; gunicorn and Flask 34.5.
+    With this, and asyncio imported with the first coroutine, arbiter and worker of a small application hold 23 MB
+    (PSS); without 29; gunicorn and Flask 35.
     """
     for name in _LATE_IN_SERVER:
-        import_late(name)
+        import_late(name, _STAND_INS.get(name, {}))
 
 
 def spare_werkzeug() -> None:
@@ -74,13 +115,15 @@ def spare_werkzeug() -> None:
     package.__getattr__ = attribute  # type: ignore[method-assign]
     sys.modules["werkzeug"] = package
     for name in _LATE:
-        import_late(name)
+        import_late(name, _STAND_INS.get(name, {}))
 
 
-def import_late(name: str) -> None:
+def import_late(name: str, stand_ins: Mapping[str, Any] | None = None) -> None:
     """Put the module `name` in place, to be run when an attribute that it does not have yet is asked for.
 
     A module that was imported already stays as it is, and what is set on it before it runs stays set.
+    `stand_ins` are attributes that it has until it runs. A function among them answers what it can; where it returns
+    NotImplemented the module is run, and its own function called. So it is for who has taken it out of the module, too.
     Not for packages: who imports a module of one before it has run would run it from the middle of that module.
     Not `importlib.util.LazyLoader`: its modules run at the next `import` statement that names them, and until
     Python 3.11.8 a second thread can see one half run.
@@ -97,6 +140,8 @@ def import_late(name: str) -> None:
     def attribute(wanted: str) -> Any:
         """Run the module, unless it has run, and find what it has then (PEP 562)."""
         nonlocal running
+        if wanted == "__path__":  # `from module import name` asks for it, and a package is none of these
+            raise AttributeError(f"module {name!r} is no package")
         with lock:  # other threads wait here until all of the module has run
             if running:  # what it imports asks for what it does not have yet
                 raise AttributeError(f"module {name!r} has no attribute {wanted!r} yet: it is being imported")
@@ -113,14 +158,28 @@ def import_late(name: str) -> None:
         loader.exec_module(module)
         inside.update(before)
         for key, ours in late.items():
-            if inside[key] is ours:  # the module has none of its own
+            if callable(ours) and inside[key] is ours:  # the module has none of its own
                 del inside[key]
 
     def names() -> list[str]:
         attribute("__dict__")
         return sorted(inside)
 
+    def standing_in(key: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def answer(*arguments: Any, **options: Any) -> Any:
+            if inside.get(key) is answer:
+                result = function(*arguments, **options)
+                if result is not NotImplemented:
+                    return result
+                attribute("__dict__")
+            return inside[key](*arguments, **options)
+
+        return answer
+
     late = {"__getattr__": attribute, "__dir__": names}
+    for key, value in (stand_ins or {}).items():
+        late[key] = standing_in(key, value) if callable(value) else value
     inside.update(late)
     placed = frozenset(inside)
     sys.modules[name] = module
