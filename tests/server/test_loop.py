@@ -27,6 +27,7 @@ from demijohn.server.native import NativeGateway
 from demijohn.server.ownpages import OwnPages, alive
 from demijohn.server.poller import EpollPoller, PollPoller
 from demijohn.server.settings import Settings
+from demijohn.server.timekeeping import Surroundings
 
 PATIENCE_S = 30.0
 BIG = bytes(range(256)) * 40_000  # more than any socket buffer holds
@@ -162,9 +163,8 @@ class Serving:
             [listener],
             OwnPages(NativeGateway(application), pages) if pages else NativeGateway(application),
             Settings(**{"graceful_timeout_s": PATIENCE_S, **more}),
-            on_request=self._note,
-            slot=self.slot,
-            poller=poller,
+            Surroundings(self._note, self.slot),
+            poller,
         )
         self.thread = threading.Thread(target=self.engine.run)
         self.thread.start()

@@ -22,6 +22,7 @@ from websockets.sync.client import connect as websocket
 from demijohn.server.kinds import SettingError
 from demijohn.server.loop import Engine
 from demijohn.server.settings import Settings, from_values
+from demijohn.server.timekeeping import Surroundings
 from demijohn.server.tls import TLS, TLSSocket
 from demijohn.server.wsgi import WSGIGateway
 
@@ -376,7 +377,7 @@ def test_a_peer_that_goes_between_its_header_and_tls_is_no_fault_of_the_servers(
     tls = SlowTLS(settings)
     gateway = WSGIGateway(lambda environ, start_response: [])
     listener = socket.create_server(("127.0.0.1", 0))
-    engine = Engine([listener], gateway, settings, tls=tls)
+    engine = Engine([listener], gateway, settings, Surroundings(tls=tls))
     thread = threading.Thread(target=engine.run)
     thread.start()
     with socket.create_connection(listener.getsockname()) as sock:

@@ -12,21 +12,20 @@ import tempfile
 from collections.abc import Iterable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..message import Origin, ProtocolError
 from .answering import RECEIVE_BYTES
-from .connections import IDLE, PREAMBLE, Client
+from .connections import IDLE, PREAMBLE, Client, Job
 from .eventloop import EventLoop
 from .hints import hint_bytes
 from .http1 import Connection
+from .leadership import Team
 from .lending import LentSocket, lend
-from .poller import READ
+from .poller import READ, Poller
 from .proxy import Entrance, PreambleReader
-from .timekeeping import Timekeeping
-
-if TYPE_CHECKING:
-    from .tls import TLS
+from .settings import Settings
+from .timekeeping import Surroundings, Timekeeping
 
 log = logging.getLogger("demijohn.server")
 
@@ -41,12 +40,20 @@ _SHED_IDLE_S = 1.0
 class Accepting(Timekeeping):
     """Takes connections from listeners, as long as there is room for them."""
 
-    def __init__(self, listeners: list[socket.socket], loop: EventLoop, tls: TLS | None, *given: Any) -> None:
-        """`loop` runs the coroutines of plain functions; `given` is for what this is built on."""
-        super().__init__(*given)
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        settings: Settings,
+        poller: Poller,
+        team: Team[Job],
+        loop: EventLoop,
+        around: Surroundings,
+    ) -> None:
+        """`loop` runs the coroutines of plain functions."""
+        super().__init__(settings, poller, team, around)
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._loop = loop
-        self._tls = tls
+        self._tls = around.tls
         self._entrance = Entrance(self._settings)
         self._script_name = os.fsencode(os.environ.get("SCRIPT_NAME", ""))  # as gunicorn has it
         self._most_clients = self._settings.worker_connections or sys.maxsize

@@ -32,6 +32,7 @@ from .loop import Engine
 from .poller import READ, WRITE, EpollPoller
 from .sending import Answer
 from .settings import Settings
+from .timekeeping import Surroundings
 
 log = logging.getLogger("demijohn.server")
 
@@ -48,13 +49,12 @@ class ASGIEngine(Engine):
         listeners: list[socket.socket],
         gateway: Gateway,
         settings: Settings,
-        *,
+        around: Surroundings,
         application: ASGIGateway,
-        **options: Any,
     ) -> None:
-        """`gateway` is what stands in front of `application`, or that itself; `options` are those of `Engine`."""
+        """`gateway` is what stands in front of `application`, or that itself."""
         self._epoll = EpollPoller()
-        super().__init__(listeners, gateway, settings, poller=self._epoll, **options)
+        super().__init__(listeners, gateway, settings, around, self._epoll)
         self._gateway = application
         self._selector = EngineSelector()
         self._loop = EventLoop(settings.asgi_loop, lambda: self._selector)

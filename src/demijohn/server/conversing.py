@@ -15,13 +15,14 @@ What an application makes of messages is its `typing.Conversation`; here is what
 from __future__ import annotations
 
 import logging
+import socket
 from collections import deque
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from ..message import BadResponse, ProtocolError, RequestHead, ResponseMessage, Suspended, Switching
-from ..typing import Route
+from ..typing import Gateway, Route
 from .answering import failure_of
 from .connections import EXCHANGING, Client, Todo
 from .framing import plain_answer
@@ -29,6 +30,8 @@ from .leadership import Member
 from .native_engine import NativeEngine
 from .peer import Peer, PeerRequest
 from .sending import Answer, in_context
+from .settings import Settings
+from .timekeeping import Surroundings
 from .websocket import INTERNAL_ERROR, VERSION_LINES, Handshake, WebSocket, accept_lines, read_handshake
 
 log = logging.getLogger("demijohn.server")
@@ -41,8 +44,10 @@ _SWITCHED = ResponseMessage("101 Switching Protocols", b"", b"")
 class ConversingEngine(NativeEngine):
     """Serves the connections of some listeners with a gateway, and the WebSockets that some of them become."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(
+        self, listeners: list[socket.socket], gateway: Gateway, settings: Settings, around: Surroundings
+    ) -> None:
+        super().__init__(listeners, gateway, settings, around)
         self._requests: deque[PeerRequest] = deque()  # that have come in messages and were not begun
         self._in_hand: set[PeerRequest] = set()
         limit_bytes = self._settings.limit_request_body
@@ -69,8 +74,8 @@ class ConversingEngine(NativeEngine):
         except BadResponse as error:
             refusal = failure_of(head, error)
         else:
-            socket = WebSocket(self._message_bytes, handshake.deflate)
-            peer = client.channel = Peer(client, head, message.conversation, socket, self._settings, self.reconsider)
+            frames = WebSocket(self._message_bytes, handshake.deflate)
+            peer = client.channel = Peer(client, head, message.conversation, frames, self._settings, self.reconsider)
             peer.write(client.http.switching_bytes(lines))
             self._close_content(head, message)
             member.answered += 1

@@ -18,15 +18,13 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from ..message import BadResponse, ProtocolError, RequestHead, ResponseMessage, Suspended, rounds
 from ..typing import Gateway, Route
 from .accepting import Accepting
-from .answering import RECEIVE_BYTES, OnRequest, failure_of
+from .answering import RECEIVE_BYTES, failure_of
 from .connections import CONTENT, HEAD, IDLE, LINGERING, PREAMBLE, SENDING, Client, Job, Todo, peer_of
 from .eventloop import EventLoop
 from .forking import disown_in_copies
@@ -36,13 +34,12 @@ from .poller import READ, WRITE, Poller, is_readable, new_poller
 from .receiving import ContentReceiver
 from .sending import Answer
 from .settings import Settings
-from .timekeeping import LONGEST_LOOK_S, Heartbeat
+from .timekeeping import LONGEST_LOOK_S, Surroundings
 from .waiting import Waiting
 
-if TYPE_CHECKING:
-    from .tls import TLS
-
 log = logging.getLogger("demijohn.server")
+
+_ALONE = Surroundings()
 
 # More than any backlog holds.
 _ACCEPTS_AT_LAST = 1 << 16
@@ -67,31 +64,14 @@ class Engine(Accepting):
         listeners: list[socket.socket],
         gateway: Gateway,
         settings: Settings,
-        *,
-        on_request: OnRequest | None = None,
-        slot: Heartbeat | None = None,
+        around: Surroundings = _ALONE,
         poller: Poller | None = None,
-        tls: TLS | None = None,
-        on_worn: Callable[[], object] | None = None,
     ) -> None:
-        """Draining closes the listeners, in this process. `slot` is where to show signs of life.
-
-        `on_worn` is called when as many threads are lost to requests over their limit as there are for views; it
-        should see to a successor and have this engine drain.
-        """
+        """Draining closes the listeners, in this process."""
         # One thread more than asked for: it polls while all the others are inside slow views.
         team: Team[Job] = Team(settings.threads + 1, self._lead, self._work)
-        super().__init__(
-            listeners,
-            EventLoop(settings.asgi_loop),
-            tls,
-            settings,
-            poller or new_poller(),
-            team,
-            on_request,
-            slot,
-            on_worn or self.drain,
-        )
+        super().__init__(listeners, settings, poller or new_poller(), team, EventLoop(settings.asgi_loop), around)
+        self._on_worn = around.on_worn or self.drain
         self._match = gateway.match
         self._refuses = gateway.refuses
         self._handle = gateway.handle

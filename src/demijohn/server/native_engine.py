@@ -32,6 +32,7 @@ from .leadership import NEVER_SLOW_S, SLOW_S, Member
 from .loop import Engine
 from .poller import READ
 from .settings import Settings
+from .timekeeping import Surroundings
 from .waiting import Waiting
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ _DISTRUST_S = 1.0
 class NativeEngine(Engine):
     """Serves the connections of some listeners with an application of ours, until it is drained."""
 
-    def __init__(self, listeners: list[socket.socket], gateway: Gateway, settings: Settings, **options: Any) -> None:
-        """`options` are those of `Engine`."""
-        super().__init__(listeners, gateway, settings, **options)
+    def __init__(
+        self, listeners: list[socket.socket], gateway: Gateway, settings: Settings, around: Surroundings
+    ) -> None:
+        super().__init__(listeners, gateway, settings, around)
         self._loop = EventLoop(settings.asgi_loop, self._make_selector)
         self._loop_member.slow_s = NEVER_SLOW_S  # so it asks before each view, see `_make_way`
         self._waiting: set[Waiting] = set()

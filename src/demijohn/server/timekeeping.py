@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..message import ProtocolError, RequestHead
 from ..typing import Route
@@ -18,6 +19,9 @@ from .lending import LentSocket
 from .limits import OVER_LIMIT, TimeLimits
 from .poller import Poller
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .tls import TLS
 
 log = logging.getLogger("demijohn.server")
 
@@ -47,21 +51,31 @@ class Heartbeat(Protocol):
         """Note that so many requests were given up before a thread was free for them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands around an engine.
+
+    on_request: see `answering.OnRequest`.
+    slot: where to show signs of life.
+    tls: spoken on every connection, when given.
+    on_worn: called when as many threads are lost to requests over their limit as there are for views; it should see to
+        a successor and have the engine drain. Without it, the engine drains.
+    """
+
+    on_request: OnRequest | None = None
+    slot: Heartbeat | None = None
+    tls: TLS | None = None
+    on_worn: Callable[[], object] | None = None
+
+
 class Timekeeping(Answering):
     """Knows what is in hand and for how long, and ends what takes longer than it may."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        poller: Poller,
-        team: Team[Job],
-        on_request: OnRequest | None,
-        slot: Heartbeat | None,
-        on_worn: Callable[[], object],
-    ) -> None:
-        super().__init__(settings, poller, team, on_request)
-        self._slot = slot
-        self._on_worn = on_worn
+    _on_worn: Callable[[], object]  # set by the layer that can drain
+
+    def __init__(self, settings: Settings, poller: Poller, team: Team[Job], around: Surroundings) -> None:
+        super().__init__(settings, poller, team, around.on_request)
+        self._slot = around.slot
         self._limits = TimeLimits(settings)
         self._look_at_limits_at = 0.0
         self._looked_at = self._awake_since = monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from .settings import SettingError, Settings
 from .slots import Slot, SlotTable, State
 from .sockets import Listener
 from .statsd import Statsd
+from .timekeeping import Surroundings
 from .wsgi import WSGIGateway
 
 if TYPE_CHECKING:
@@ -162,10 +164,7 @@ class Worker:
             sockets,
             gateway,
             self._settings,
-            on_request=self._on_request(pages),
-            slot=pulse,
-            tls=self._tls,
-            on_worn=_ask_to_drain,
+            Surroundings(self._on_request(pages), pulse, self._tls, _ask_to_drain),
         )
 
         def drain(signum: int, frame: FrameType | None) -> None:
@@ -248,7 +247,7 @@ class _Pulse:
             _ask_to_drain()
 
 
-def _engine_class(gateway: Gateway) -> Callable[..., Engine]:
+def _engine_class(gateway: Gateway) -> Callable[[list[socket.socket], Gateway, Settings, Surroundings], Engine]:
     if isinstance(gateway, NativeGateway | WSGIGateway):
         return ConversingEngine
     # Inside, for its cost: it needs more than the others do.
