@@ -736,6 +736,21 @@ def test_fields_sent_again_with_content_are_known_again() -> None:
     assert fields[2] is fields[3]
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"POST /", b"PUT /", b"POST /b"]), st.sampled_from([b"a", b"b", b"cc", b"\r\n"])),
+        max_size=9,
+    )
+)
+def test_a_head_and_a_length_sent_again_go_with_what_comes_then(messages: list[tuple[bytes, bytes]]) -> None:
+    sent = [
+        line + post(b"Content-Length: %d\r\n" % len(content), content)[len(b"POST /") :] for line, content in messages
+    ]
+    assert outcome(received(sent)) == [
+        (*line.decode().split()[:1], line.split()[1], (1, 1), content) for line, content in messages
+    ]
+
+
 LIMITS_OF_WHAT_COMES_AGAIN = {
     "content": (post(b"Content-Length: 11\r\n", b"b" * 11), {"limit_request_body": 10}, 413),
     "request line": (b"POST /" + b"a" * 60 + post(b"Content-Length: 1\r\n", b"b")[6:], {"limit_request_line": 64}, 414),

@@ -186,9 +186,9 @@ class Connection(Answers):
             elif self._repeated_with_content is not None:
                 read = self._repeated_with_content.maybe_read(data)
                 if read is not None:
-                    line, content = read
+                    method, target, content = read
                     fields = self._repeated_with_content.fields
-                    head = RequestHead(METHODS[line[1]], line[2], HTTP_11, fields, self._origin, content)
+                    head = RequestHead(METHODS[method], target, HTTP_11, fields, self._origin, content)
                     self.events.append(head)
                     return
         if self.content_left:
