@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "demijohn"
 FLOORS = """
 sparing message typing environ codings signals globals config logging
 json.provider json json.tag
-helpers forms conditional wrappers precompressed signing sessions
+helpers forms byteranges conditional wrappers precompressed signing sessions
 shared.stores shared.sessions shared.cache shared.ratelimit shared
 reporting
 heavy.errors heavy.pool heavy.dask_calls heavy.engines heavy.functions heavy.jobs heavy

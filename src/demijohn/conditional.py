@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from werkzeug.http import parse_date, parse_etags
 
+from .byteranges import Span, coalesced
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
@@ -21,6 +23,7 @@ _OF_RANGES = ("HTTP_RANGE", "HTTP_IF_RANGE")
 # RFC 9110 §14.1.1; more ranges than that are nobody's business.
 _RANGE = re.compile(r"(\d{1,18})-(\d{0,18})|-(\d{1,18})")
 _MOST_RANGES = 16
+_UNSATISFIABLE = "bytes=-0"
 
 
 def is_conditional(environ: WSGIEnvironment) -> bool:
@@ -47,9 +50,9 @@ def refusal(environ: WSGIEnvironment, etag: str | None, last_modified: str | Non
 def without_conditions(
     environ: WSGIEnvironment, etag: str | None, last_modified: str | None, length: int | None
 ) -> WSGIEnvironment:
-    """Return the environ without conditions, and with a range only if it is to be honoured, or refused with 416.
+    """Return the environ without conditions, and with ranges only if they are to be honoured, or refused with 416.
 
-    length: of the content, in bytes.
+    length: of the content, in bytes. Several ranges that are to be honoured stand there as `several_spans` reads them.
     """
     plain = environ.copy()
     for key in _CONDITIONS:
@@ -85,20 +88,42 @@ def _still_holds(if_range: str | None, etag: str | None, last_modified: str | No
     return date is not None and date == parse_date(last_modified)
 
 
+def several_spans(environ: WSGIEnvironment) -> list[Span]:
+    """Return the ranges that an environ of `without_conditions` asks for, if they are several; else an empty list."""
+    spans = environ.get("HTTP_RANGE", "").removeprefix("bytes=").split(",")
+    if len(spans) == 1:
+        return []
+    return [(int(begin), int(last) + 1) for begin, _, last in (each.partition("-") for each in spans)]
+
+
 def _maybe_range(asked: str, length: int | None) -> str | None:
-    """Return the range that Werkzeug is to look at; None when it is to be ignored (RFC 9110 §14.1.1, §14.2)."""
+    """Return the ranges that are left to look at; None when they are to be ignored (RFC 9110 §14.1.1, §14.2)."""
     unit, equals, listed = asked.partition("=")
     if equals and unit.strip().lower() != "bytes":
         return None
     if not length:
         return asked
-    ranges = [_RANGE.fullmatch(each.strip(" \t")) for each in listed.split(",")]
+    ranges = [each for each in (each.strip(" \t") for each in listed.split(",")) if each]  # RFC 9110 §5.6.1.2
+    if len(ranges) > _MOST_RANGES:
+        return None
+    spans = [_maybe_span(each, length) for each in ranges]
     if len(ranges) == 1:
-        one = ranges[0]
         # A suffix longer than the content is all of it.
-        return "bytes=0-" if one is not None and one[3] and int(one[3]) >= length else asked
-    # Several are answered as none, which is allowed, unless there is nothing in any of them.
-    satisfiable = all(ranges) and any(
-        each is not None and (int(each[3]) > 0 if each[3] else int(each[1]) < length) for each in ranges[:_MOST_RANGES]
-    )
-    return None if satisfiable or len(ranges) > _MOST_RANGES else asked
+        return "bytes=0-" if spans[0] == (0, length) else f"bytes={ranges[0]}"
+    if None in spans:
+        return _UNSATISFIABLE
+    left = coalesced(each for each in spans if each is not None and each[0] < each[1])
+    return "bytes=" + ",".join(f"{begin}-{end - 1}" for begin, end in left) if left else _UNSATISFIABLE
+
+
+def _maybe_span(asked: str, length: int) -> Span | None:
+    """Return where a range begins and ends in a content of so many bytes; nothing is in it where it ends at its begin.
+
+    None for what is no range.
+    """
+    found = _RANGE.fullmatch(asked)
+    if found is None or (found[2] and int(found[1]) > int(found[2])):
+        return None
+    if found[3]:
+        return max(0, length - int(found[3])), length
+    return min(int(found[1]), length), min(int(found[2]) + 1, length) if found[2] else length

@@ -29,6 +29,16 @@ class FileWrapper:
         if hasattr(filelike, "close"):
             self.close = filelike.close
 
+    def seekable(self) -> bool:
+        """Whether it can be read from anywhere, as ranges are."""
+        return hasattr(self.filelike, "seekable") and self.filelike.seekable()
+
+    def seek(self, offset: int) -> int:
+        return self.filelike.seek(offset)
+
+    def tell(self) -> int:
+        return self.filelike.tell()
+
     def __iter__(self) -> Iterator[bytes]:
         return self
 

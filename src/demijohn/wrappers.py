@@ -14,7 +14,8 @@ from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
 
 from . import json
-from .conditional import is_conditional, refusal, without_conditions
+from .byteranges import ByteRanges, Span
+from .conditional import is_conditional, refusal, several_spans, without_conditions
 from .environ import environ_of
 from .forms import parse_spooled
 from .globals import _cv_app, current_app
@@ -444,16 +445,36 @@ class Response(ResponseBase):
         """
         environ = request_or_environ.environ if isinstance(request_or_environ, RequestBase) else request_or_environ
         status = None
+        spans: list[Span] = []
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") and is_conditional(environ):
             etag, last_modified = self.headers.get("ETag"), self.headers.get("Last-Modified")
             status = refusal(environ, etag, last_modified)
             environ = without_conditions(environ, etag, last_modified, complete_length)
-            if status is not None:
+            spans = several_spans(environ)
+            if status is not None or spans:
                 environ.pop("HTTP_RANGE", None)
         super().make_conditional(environ, accept_ranges, complete_length)
         if status is not None:
             self.status_code = status
+        elif spans and complete_length and accept_ranges in (True, "bytes"):
+            self._answer_spans(spans, complete_length)
         return self
+
+    def _answer_spans(self, spans: list[Span], complete_length: int) -> None:
+        """Make this a 206 with several ranges, if its content can be read from anywhere and is not encoded."""
+        if self.is_sequence:
+            source: Any = self.get_data()
+        elif getattr(self.response, "seekable", bool)():
+            source = self.response
+        else:
+            return
+        if "Content-Encoding" in self.headers:
+            return  # its parts could not say so each for itself
+        content = ByteRanges(source, spans, complete_length, self.headers.get("Content-Type"))
+        self.response = content
+        self.status_code = 206
+        self.headers["Content-Type"] = content.content_type
+        self.content_length = content.content_length
 
     @classmethod
     def of_content(cls, content: bytes, content_type: str) -> Self:
