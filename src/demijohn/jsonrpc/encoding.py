@@ -3,7 +3,8 @@
 What JSON has no word for is said in the form in which a parameter of that type is read: dates and times by RFC 3339,
 UUID, Decimal and paths as strings, bytes as the UTF-8 text they hold (in a msgspec Struct, as base64), an Enum by its
 value, sets and iterators as arrays, objects by their public attributes. NaN and the infinities become null: RFC 8259
-section 6 has no word for them.
+section 6 has no word for them. Half of a surrogate pair is refused: section 8.2 leaves open what a receiver makes of
+it, and some refuse all that comes with it.
 """
 
 from __future__ import annotations
@@ -60,9 +61,13 @@ def encode_simple(value: Any) -> bytes:
 
 def _encode_slowly(value: Any) -> bytes:
     try:
-        return json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(_plain(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        return text.encode() + b"\n"
     except RecursionError:
         raise Unserializable("it is nested too deeply, or contains itself") from None
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise Unserializable(f"a text in it holds {half!r}, half of a surrogate pair, which is no character") from None
     except (TypeError, ValueError) as error:
         raise Unserializable(str(error)) from error
 
