@@ -56,8 +56,8 @@ def main() -> None:
             "see that zlib makes it no shorter": lambda: _is_longer_compressed(text),
             "see it, of other content": lambda: _is_longer_compressed(longer),
             "compress it": lambda: zlib.compress(text),
-            "sign it": lambda: mac.digest(text),
-            "sign it by hmac.digest": lambda: hmac.digest(b"k" * 20, text, "sha1"),
+            "sign it": lambda: mac.signature(text),
+            "sign it by hmac.digest": lambda: base64_encode(hmac.digest(b"k" * 20, text, "sha1")),
             "set the cookie": lambda: _set_cookie(Response.of_content(b"", ""), "session", cookie, None, attributes),
             "set the cookie by set_cookie": lambda: Response.of_content(b"", "").set_cookie(
                 "session", cookie, **attributes

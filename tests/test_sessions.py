@@ -170,6 +170,30 @@ def test_a_registered_tag_is_asked_for_plain_values_too() -> None:
     assert serializer.loads('[{" s":"a"},"b"]') == ["A", "b"]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a":{" t":[1,2]}}', {"a": (1, 2)}),
+        ('{"a":{"\\u0020t":[1,2]}}', {"a": (1, 2)}),
+        ('{ "a" : { " t" : [ 1 , 2 ] } }', {"a": (1, 2)}),
+        (b'{"a":{" t":[1,2]}}', {"a": (1, 2)}),
+        (b'{"a":1}', {"a": 1}),
+        ('{"a":" t"}', {"a": " t"}),
+        ('{"t":[1,2]}', {"t": [1, 2]}),
+    ],
+)
+def test_tags_are_read_however_they_are_written(text: str, value: object) -> None:
+    assert TaggedJSONSerializer().loads(text) == value
+
+
+def test_a_serializer_with_an_untag_of_its_own_is_asked() -> None:
+    class Shouting(TaggedJSONSerializer):
+        def untag(self, value: dict[str, Any]) -> Any:
+            return {key.upper(): inner for key, inner in value.items()}
+
+    assert Shouting().loads('{"a":1}') == {"A": 1}
+
+
 @pytest.mark.parametrize("told", [None, "Cookie", "cookie", "Accept", "Accept, Cookie", "*"])
 def test_caches_are_told_once(app: Flask, told: str | None) -> None:
     @app.get("/told")

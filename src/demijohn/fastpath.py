@@ -660,7 +660,8 @@ class FastPath:
 
     def _message(self, response: Response, head: RequestHead) -> ResponseMessage:
         """Turn a response into what goes on the wire, as calling it with an environ would."""
-        if type(response) is Response and all(map(is_, _sending_of(Response), _STOCK_SENDING)):
+        sends_stock = all(map(is_, _sending_of(type(response)), _STOCK_SENDING))
+        if sends_stock and type(response) is Response:
             message = self._message_of_content(response)
             if message is not None:
                 return message
@@ -668,7 +669,7 @@ class FastPath:
         status_code = response.status_code
         headers = response.headers
         if (
-            all(map(is_, _sending_of(type(response)), _STOCK_SENDING))
+            sends_stock
             and type(body) is list
             and len(body) == 1
             and type(body[0]) is bytes

@@ -47,7 +47,9 @@ class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
     modified = False
 
     def __init__(self, initial: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
-        super().__init__(initial, _note_change)
+        # As CallbackDict does, in one call less.
+        dict.__init__(self, initial or ())
+        self.on_update = _note_change
 
     def __setitem__(self, key: str, value: Any) -> None:
         # As CallbackDict does, in one call instead of three.
@@ -171,9 +173,10 @@ def _signing_serializer(
 
 def _vary_by_cookie(response: Response) -> None:
     """Tell caches that a response depends on the cookie, if they are not told. bench/session_cookie.py: 2.8 us less."""
-    told = [value for name, value in response.headers if name.lower() == "vary"]
+    headers = response.headers
+    told = [value for name, value in headers._list if name.lower() == "vary"]
     if not told:
-        response.headers.add("Vary", "Cookie")
+        headers._list.append(("Vary", "Cookie"))
     elif told != ["Cookie"]:
         response.vary.add("Cookie")
 
@@ -230,10 +233,11 @@ class SecureCookieSessionInterface(SessionInterface):
 
         It signs with `SECRET_KEY` and also accepts what any of `SECRET_KEY_FALLBACKS` signed.
         """
-        if not app.secret_key:
+        key = app.secret_key
+        if not key:
             return None
         # itsdangerous signs with the last key.
-        keys = (*(app.config["SECRET_KEY_FALLBACKS"] or ()), app.secret_key)
+        keys = (*(app.config["SECRET_KEY_FALLBACKS"] or ()), key)
         return _signing_serializer(keys, self.salt, self.serializer, self.key_derivation, self.digest_method)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import itsdangerous
-from itsdangerous.encoding import base64_encode, bytes_to_int, int_to_bytes, want_bytes
+from itsdangerous.encoding import base64_encode, int_to_bytes, want_bytes
 
 
 def _is_longer_compressed(content: bytes) -> bool:
@@ -54,7 +54,7 @@ _NOT_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 class _HMAC:
     """HMAC-SHA-1 (RFC 2104) with one key, whose part of the work is done once.
 
-    bench/session_cookie.py: 0.6 us, where hmac.digest takes 1.5.
+    bench/session_cookie.py: 0.8 us with the base 64, where hmac.digest and itsdangerous's takes 2.7.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -66,12 +66,12 @@ class _HMAC:
         self._inner = hashlib.sha1(key.translate(_INNER))
         self._outer = hashlib.sha1(key.translate(_OUTER))
 
-    def digest(self, content: bytes) -> bytes:
+    def signature(self, content: bytes) -> bytes:
+        """Return the HMAC of content in itsdangerous's base 64."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(content)
         outer.update(inner.digest())
-        digest: bytes = outer.digest()
-        return digest
+        return b2a_base64(outer.digest(), newline=False).translate(_URL_SAFE, b"=")
 
 
 _BLOCK_BYTES = 64
@@ -82,7 +82,7 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 class SessionSerializer(itsdangerous.URLSafeTimedSerializer):
     """Signs with HMAC-SHA-1, with a key that it derives once.
 
-    bench/session_cookie.py: opens a session in 5.0 us and writes one in 6.4, where itsdangerous takes 15.8 and 14.0.
+    bench/session_cookie.py: opens a session in 4.6 us and writes one in 4.9, where itsdangerous takes 14.4 and 21.8.
     """
 
     _time: tuple[int, bytes] = (0, b"")  # when was signed last, and as it is written
@@ -93,11 +93,8 @@ class SessionSerializer(itsdangerous.URLSafeTimedSerializer):
         return signer
 
     @cached_property
-    def _digest(self) -> Callable[[bytes], bytes]:
-        return _HMAC(self._signer.derive_key()).digest
-
-    def _signature(self, value: bytes) -> bytes:
-        return _base64_of(self._digest(value))
+    def _signature(self) -> Callable[[bytes], bytes]:
+        return _HMAC(self._signer.derive_key()).signature
 
     def loads(  # type: ignore[override]  # as in itsdangerous
         self,
@@ -108,7 +105,7 @@ class SessionSerializer(itsdangerous.URLSafeTimedSerializer):
     ) -> Any:
         """URLSafeTimedSerializer.loads"""
         if salt is None and max_age is not None and not return_timestamp:
-            value, _, signature = want_bytes(s).rpartition(b".")
+            value, _, signature = (s.encode() if type(s) is str else want_bytes(s)).rpartition(b".")
             if hmac.compare_digest(signature, self._signature(value)):
                 payload, dot, time = value.rpartition(b".")
                 if dot and 0 <= self._signer.get_timestamp() - _seconds(time) <= max_age:
@@ -148,6 +145,6 @@ class SessionSerializer(itsdangerous.URLSafeTimedSerializer):
 def _seconds(time: bytes) -> int:
     """Return the seconds since 1970 that the cookie was signed at; more than any clock says when it does not tell."""
     try:
-        return bytes_to_int(_of_base64(time))
+        return int.from_bytes(_of_base64(time), "big")
     except ValueError:
         return 1 << 64

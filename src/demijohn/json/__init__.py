@@ -6,31 +6,26 @@ import json as _json
 from typing import IO, TYPE_CHECKING, Any, AnyStr
 
 from ..globals import _cv_app, current_app
-from .provider import JSONProvider, _default
+from .provider import _default
 
 if TYPE_CHECKING:
     from ..wrappers import Response
 
 
-def _provider() -> JSONProvider | None:
-    app = _cv_app.app()
-    return None if app is None else app.json
-
-
 def dumps(obj: Any, **kwargs: Any) -> str:
     """Return `obj` as JSON, by `current_app.json.dumps` or else by `json.dumps`, which get `kwargs`."""
-    provider = _provider()
-    if provider is not None:
-        return provider.dumps(obj, **kwargs)
+    app = _cv_app.app()
+    if app is not None:
+        return app.json.dumps(obj, **kwargs)
     kwargs.setdefault("default", _default)
     return _json.dumps(obj, **kwargs)
 
 
 def dump(obj: Any, fp: IO[str], **kwargs: Any) -> None:
     """Write `obj` as JSON to a file opened for text, by `current_app.json.dump` or else by `json.dump`."""
-    provider = _provider()
-    if provider is not None:
-        provider.dump(obj, fp, **kwargs)
+    app = _cv_app.app()
+    if app is not None:
+        app.json.dump(obj, fp, **kwargs)
     else:
         kwargs.setdefault("default", _default)
         _json.dump(obj, fp, **kwargs)
@@ -38,14 +33,14 @@ def dump(obj: Any, fp: IO[str], **kwargs: Any) -> None:
 
 def loads(s: str | bytes, **kwargs: Any) -> Any:
     """Return what the JSON `s` says, by `current_app.json.loads` or else by `json.loads`."""
-    provider = _provider()
-    return _json.loads(s, **kwargs) if provider is None else provider.loads(s, **kwargs)
+    app = _cv_app.app()
+    return _json.loads(s, **kwargs) if app is None else app.json.loads(s, **kwargs)
 
 
 def load(fp: IO[AnyStr], **kwargs: Any) -> Any:
     """Return what the JSON in a file says, by `current_app.json.load` or else by `json.load`."""
-    provider = _provider()
-    return _json.load(fp, **kwargs) if provider is None else provider.load(fp, **kwargs)
+    app = _cv_app.app()
+    return _json.load(fp, **kwargs) if app is None else app.json.load(fp, **kwargs)
 
 
 def jsonify(*args: Any, **kwargs: Any) -> Response:

@@ -244,4 +244,14 @@ class TaggedJSONSerializer:
 
     def loads(self, value: str) -> Any:
         """Return the value that `dumps` was given."""
-        return self._untag_scan(loads(value))
+        read = loads(value)
+        # The own tags begin with a blank, so most sessions are seen to hold none without a look at each value.
+        if (
+            type(value) is str
+            and '" ' not in value
+            and "\\" not in value
+            and self.order == self._own
+            and type(self).untag is TaggedJSONSerializer.untag
+        ):
+            return read
+        return self._untag_scan(read)
