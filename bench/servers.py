@@ -194,6 +194,20 @@ SERVERS = (
         without=OF_FLASK,
     ),
     Server(
+        "socketify",
+        ("{python}", "{application}", "{port}"),
+        version=versions_of("socketify"),
+        applications={"pages:app": "peer_socketify.py", "work:app": "peer_socketify.py"},
+        without=OF_FLASK | {"echo"},  # 0.0.31 crashes in its C code soon after content comes from many at once
+    ),
+    Server(
+        "robyn",
+        ("{python}", "{application}", "{port}", "--processes", "1", "--workers", "1", "--log-level", "WARN"),
+        version=versions_of("robyn"),
+        applications={"pages:app": "peer_robyn.py", "work:app": "peer_robyn.py"},
+        without=OF_FLASK,
+    ),
+    Server(
         "uvicorn+fastapi-jsonrpc",
         UVICORN,
         version=versions_of("uvicorn", "uvloop", "fastapi", "fastapi-jsonrpc"),
