@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .kinds import Kind, setting
+from .kinds import Described, Kind, setting
 
 # ruff: noqa: RUF009 (the calls describe fields, and give none of them a shared default)
 
@@ -42,8 +42,8 @@ def _takes(function: Callable[..., object], count: int) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookSettings:
+@dataclass(init=False, repr=False, eq=False, frozen=True, slots=True)
+class HookSettings(Described):
     """The hooks of a server; None where there is none. Which process calls them is part of what they are."""
 
     on_starting: Hook = _hook("on_starting", "Called by the arbiter before anything else.", "server")

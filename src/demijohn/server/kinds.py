@@ -6,7 +6,7 @@ import ipaddress
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 _KILO = 1024
@@ -309,6 +309,30 @@ class Flag:
 
 def _key(spelling: str) -> str:
     return spelling.lstrip("-").replace("-", "_")
+
+
+class Described:
+    """What a data class of many settings would have written for it, each a function as long as there are settings.
+
+    To write and compile these takes 4 ms of a start, of 100 in all.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, **given: Any) -> None:
+        for described in fields(self):  # type: ignore[arg-type]  # a data class is made of it
+            object.__setattr__(self, described.name, given.pop(described.name, described.default))
+        if given:
+            raise TypeError(f"There is no setting called {', '.join(given)}.")
+
+    def _values(self) -> list[Any]:
+        return [getattr(self, described.name) for described in fields(self)]  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values()))
 
 
 def setting(

@@ -50,7 +50,7 @@ SYSLOG_FACILITIES = (
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False, frozen=True, slots=True)
 class Settings(HookSettings):
     """What `demijohn serve` runs with. Built by `from_values`, which checks; the constructor trusts its caller."""
 
