@@ -93,7 +93,7 @@ def test_whatever_is_answered_in_bytes_is_refused_or_made_of_whole_lines(
 def test_fields_of_bytes_are_encoded_or_refused_alike_each_time(headers: list[tuple[bytes, bytes]]) -> None:
     for _ in range(2):
         if any(b"\n" in value for _, value in headers):
-            with pytest.raises(BadResponse, match="CR, LF or NUL"):
+            with pytest.raises(BadResponse, match="CR, LF, NUL"):
                 response_message_of_bytes("200 OK", headers, b"")
         else:
             message = response_message_of_bytes("200 OK", headers, b"")
@@ -106,3 +106,25 @@ def test_fields_of_bytes_may_be_lists_and_of_other_types_that_hold_bytes() -> No
         pairs: list[Any] = [(b"x-kind", kind(b"1")), [b"x-kind", kind(b"1")]]
         assert response_message_of_bytes("200 OK", pairs, b"").field_lines == b"x-kind: 1\r\n" * 2
     assert response_message("200 OK", [("x-kind", "1")], b"").field_lines == b"x-kind: 1\r\n"
+
+
+@pytest.mark.parametrize("char", [chr(code) for code in (*range(9), *range(10, 32), 127)])
+def test_a_field_value_holds_no_control_character_but_the_tab(char: str) -> None:
+    with pytest.raises(BadResponse, match="control character"):
+        response_message("200 OK", [("X-A", f"a{char}b")], b"")
+    with pytest.raises(BadResponse, match="control character"):
+        response_message_of_bytes("200 OK", [(b"x-a", f"a{char}b".encode())], b"")
+
+
+def test_a_field_value_may_hold_tabs_and_characters_of_iso_8859_1() -> None:
+    assert response_message("200 OK", [("X-A", "a\tb\xe4\x80")], b"").field_lines == b"X-A: a\tb\xe4\x80\r\n"
+    assert response_message_of_bytes("200 OK", [(b"x-a", b"a\tb\xe4\x80")], b"").field_lines == b"x-a: a\tb\xe4\x80\r\n"
+
+
+def test_two_content_lengths_have_to_be_the_same() -> None:
+    assert response_message("200 OK", [("Content-Length", "3")] * 2, b"abc").content_length == 3
+    assert response_message_of_bytes("200 OK", [(b"content-length", b"3")] * 2, b"abc").content_length == 3
+    with pytest.raises(BadResponse, match="two Content-Lengths, 3 and 4"):
+        response_message("200 OK", [("Content-Length", "3"), ("Content-Length", "4")], b"abc")
+    with pytest.raises(BadResponse, match="two Content-Lengths, 3 and 4"):
+        response_message_of_bytes("200 OK", [(b"content-length", b"3"), (b"content-length", b"4")], b"abc")

@@ -152,7 +152,7 @@ def test_an_application_cannot_split_its_answer(server: Any, value: str) -> None
     seen = ask(server, f"GET /header?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert seen.statuses == [500]
     assert b"X-Injected" not in seen.text
-    server.wait_for("a header holds CR, LF or NUL")
+    server.wait_for("a header holds CR, LF, NUL")
 
 
 def test_a_request_cannot_forge_a_line_of_the_log(server: Any) -> None:
