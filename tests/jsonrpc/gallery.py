@@ -76,11 +76,16 @@ def wide() -> list[dict[str, object]]:
     return [row, row]
 
 
+def long(millions: int = 10) -> str:
+    """Answer a text of millions of characters, with a few that are escaped."""
+    return 'a "word"\n, ' * (millions * 90_910)
+
+
 def with_gallery() -> Flask:
     """Return the shop with these methods too."""
     app = shop.with_admin()
     named: dict[str, Any] = {"Data.sales": sales, "Data.sky": sky, "Data.size": size_of, "Data.lines": lines_in}
-    named |= {"Data.wide": wide, "Box.open": open_box}
+    named |= {"Data.wide": wide, "Data.long": long, "Box.open": open_box}
     for name, function in {**named, "App.headers": headers}.items():
         shop.jsonrpc.register(function, name)
     return app

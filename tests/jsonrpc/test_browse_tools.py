@@ -69,6 +69,28 @@ def test_a_tree_opens_and_closes(page: Page) -> None:
     page.wait(lambda _: len([leaf for leaf in page.all("#response .leaf") if leaf.is_displayed()]) == 2)
 
 
+def test_a_text_of_megabytes_is_a_result_whose_beginning_is_shown(page: Page) -> None:
+    page.open("Data.long")
+    page.press("call")
+    assert page.answer() == "Result"
+    written = page.one("#result").get_property("textContent")
+    assert written == ('"' + r"a \"word\"\n, " * 40_000)[:500_000]
+    assert page.texts("#response .empty") == ["12727402 characters, the first 500000 are shown"]
+
+
+def test_long_values_of_a_table_and_a_tree_are_cut(page: Page) -> None:
+    page.open("collect")
+    page.write_request(
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "collect", "params": {"a": "x" * 3000, "b": "\n" * 3}})
+    )
+    page.press("call")
+    assert page.answer() == "Result"
+    page.view("Tree")
+    assert f'a: "{"x" * 1999}… (3002 characters)' in page.texts("#response .leaf")
+    page.view("JSON")
+    assert page.result() == [[], {"a": "x" * 3000, "b": "\n" * 3}]
+
+
 # -- forms --------------------------------------------------------------------------------------------
 
 

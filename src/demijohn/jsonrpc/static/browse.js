@@ -127,7 +127,7 @@ class MethodPage {
     try {
       await work(this.running.signal);
     } catch (error) {
-      this.response.showFailure(this.running.signal.aborted ? "Stopped: the server may have run it all the same." : `No answer: ${error.message}`);
+      this.response.showFailure(this.running.signal.aborted ? "Stopped: the server may have run it all the same." : `No answer: the server cannot be reached, or has ended the connection (${error.message}).`);
     }
     this.busy(false);
   }

@@ -7,7 +7,9 @@ export class Numeral {
   toString() { return this.text; }
 }
 
-const TOKEN = /\s+|"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[[\]{}:,]/y;
+// A string may have megabytes: an alternative for each character of it would be more than the browser's stack holds.
+const PIECE = /\s+|"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*|true|false|null|[[\]{}:,]/;
+const TOKEN = new RegExp(PIECE, "y");
 
 function tokens(text) {
   const found = [];
@@ -63,6 +65,6 @@ export function write(value, pretty = true, indent = "") {
 
 export function coloured(text) {
   const kind = (token, next) => (token[0] === '"' ? (next === ":" ? "k" : "s") : /^[-\d]/.test(token) ? "n" : /^[tfn]/.test(token) ? "w" : "");
-  const pieces = text.match(/\s+|"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[[\]{}:,]/g) ?? [];
+  const pieces = text.match(new RegExp(PIECE, "g")) ?? [];
   return pieces.map((piece, i) => { const name = kind(piece, pieces[i + 1]); return name ? h("span", { class: name }, piece) : piece; });
 }

@@ -4,7 +4,7 @@ import { ms, summary } from "./calls.js";
 import { chart } from "./chart.js";
 import { copy, h } from "./dom.js";
 import { maybeParse, write } from "./json.js";
-import { text, views } from "./results.js";
+import { long, text, views } from "./results.js";
 
 export function outcome(status, ok, parsed) {
   // What became of a call in two words, and whether that is good.
@@ -29,7 +29,7 @@ export class ResponseCard {
     const parsed = maybeParse(content);
     const [pill, isGood] = outcome(status, ok, parsed);
     this.fill(!isGood, [h("span", { class: "pill" }, pill), h("span", {}, `HTTP ${status}`), h("span", { id: "latency" }, ms(took)), h("span", {}, `${new Blob([content]).size} bytes`), ...inServer(timing)],
-      ...(status === 204 ? [h("p", { class: "empty" }, "A notification is never answered.")] : parsed === undefined ? [h("pre", { id: "result", tabindex: "0" }, content)] : this.content(parsed)));
+      ...(status === 204 ? [h("p", { class: "empty" }, "A notification is never answered.")] : parsed === undefined ? [long(content)] : this.content(parsed)));
   }
 
   content(parsed) {

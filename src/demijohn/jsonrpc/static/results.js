@@ -5,6 +5,8 @@ import { h } from "./dom.js";
 import { Numeral, coloured, write } from "./json.js";
 
 const MOST_COLOURED = 200_000; // characters
+const MOST_SHOWN = 500_000; // characters: what is longer takes seconds to lay out
+const MOST_OF_ONE = 2_000; // characters of a value in a table or a tree
 const MOST_ROWS = 500;
 const MOST_CHILDREN = 100;
 
@@ -27,8 +29,18 @@ export function views(value) {
 
 export function text(value) {
   const written = write(value);
-  return h("pre", { id: "result", tabindex: "0" }, written.length < MOST_COLOURED ? coloured(written) : written);
+  return written.length < MOST_COLOURED ? pre(coloured(written)) : long(written);
 }
+
+export function long(written) {
+  // Text that may be longer than a browser likes to show.
+  if (written.length <= MOST_SHOWN) return pre(written);
+  const note = `${written.length} characters, the first ${MOST_SHOWN} are shown`;
+  return h("div", {}, pre(written.slice(0, MOST_SHOWN)), h("p", { class: "empty" }, note));
+}
+
+const pre = (content) => h("pre", { id: "result", tabindex: "0" }, content);
+const cut = (written) => (written.length > MOST_OF_ONE ? `${written.slice(0, MOST_OF_ONE)}… (${written.length} characters)` : written);
 
 function picture(url) {
   return h("img", { class: "picture", src: url, alt: "The picture that was answered" });
@@ -110,7 +122,7 @@ function cell(value) {
   if (value instanceof Numeral) return h("td", { class: "number" }, value.text);
   if (isPicture(value)) return h("td", {}, picture(value));
   const text = typeof value === "string" ? value : write(value, false);
-  return h("td", { class: text.length > 32 ? "long" : "short" }, text);
+  return h("td", { class: text.length > 32 ? "long" : "short" }, cut(text));
 }
 
 function compare(a, b) {
@@ -123,7 +135,10 @@ function compare(a, b) {
 function tree(name, value, depth) {
   const label = name === null ? null : h("span", { class: "k" }, `${name}: `);
   if (isPicture(value)) return h("div", {}, label, picture(value));
-  if (!(value instanceof Object) || value instanceof Numeral) return h("div", { class: "leaf" }, label, coloured(write(value)));
+  if (!(value instanceof Object) || value instanceof Numeral) {
+    const written = write(value);
+    return h("div", { class: "leaf" }, label, written.length > MOST_OF_ONE ? cut(written) : coloured(written));
+  }
   const children = Object.entries(value);
   const many = Array.isArray(value) ? `[${children.length}]` : `{${children.length}}`;
   if (!children.length) return h("div", { class: "leaf" }, label, Array.isArray(value) ? "[]" : "{}");
