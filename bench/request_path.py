@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request as WerkzeugRequest
 from demijohn import Flask, Request, Response, current_app, request
 from demijohn.ctx import AppContext, RequestContext
 from demijohn.environ import environ_of
-from demijohn.fastpath import _is_plain, stages_of
+from demijohn.fastpath import Around, _is_plain, stages_of
 from demijohn.globals import _cv_app, _cv_request
 from demijohn.message import Origin, RequestHead, Suspended, response_message, rounds
 from demijohn.routing import _walk
@@ -74,6 +74,7 @@ def main() -> None:
     hook = hooked.before_request_funcs[None][0]
     hooked_ctx = RequestContext.of_native(hooked, hooked_hello)
     hooked_path, hooked_route = hooked._fast_path, hooked_hello.route
+    hooked_route.around = Around(hooked, hooked_route)
     environ = environ_of(head(b"/?q=1"))
     cookie = RequestHead("GET", b"/", (1, 1), [(b"host", b"localhost"), (b"cookie", b"a=1; b=2")], Origin())
     match(cookie)
@@ -101,7 +102,7 @@ def main() -> None:
 
     def tear_down() -> None:
         hooked_ctx.push_quietly()
-        hooked_path._pop(hooked_ctx, hooked_route, None)
+        hooked_path._tear_down(hooked_ctx, hooked_route.around, None)
 
     def tear_down_by_pop() -> None:
         hooked_ctx.push_quietly()
@@ -160,6 +161,7 @@ def main() -> None:
         "handle /async": lambda: answer_awaited(handle(awaiting)),
         "handle /async, all in steps": lambda: answer_awaited(Suspended(app._fast_path._steps(awaiting, True))),
         "whether a hook is plain": lambda: _is_plain(hook),
+        "9 hooks of a route": lambda: Around(hooked, hooked_route),
         "whether it is a coroutine function": lambda: iscoroutinefunction(hook),
         "push, pop with 3 teardown functions": tear_down,
         "push, pop with them by RequestContext.pop": tear_down_by_pop,

@@ -16,7 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# On a busy machine the first example of a property may take any time.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Long enough for a busy machine; only a test that fails waits this long.
 PATIENCE_S = 30.0

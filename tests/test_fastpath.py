@@ -1091,3 +1091,56 @@ def test_a_view_may_ask_for_the_environ() -> None:
     assert short_way(app, at)[2] == b"True"  # type: ignore[index]
     assert at.environ is not None
     assert at.environ["werkzeug.request"] is None
+
+
+def test_threads_that_share_a_native_request_see_one_object() -> None:
+    app = Flask(__name__)
+    gate = threading.Barrier(4)
+
+    def look() -> Any:
+        gate.wait()
+        return request._get_current_object()  # type: ignore[attr-defined]
+
+    @app.get("/")
+    def view() -> str:
+        with ThreadPoolExecutor(4) as threads:
+            seen = list(threads.map(lambda context: context.run(look), [copy_context() for _ in range(4)]))
+        return str(len(set(map(id, [*seen, request._get_current_object()]))))  # type: ignore[attr-defined]
+
+    answer = short_way(app, head())
+    assert answer is not None
+    assert answer[2] == b"1"
+
+
+def test_what_a_request_lacks_is_named() -> None:
+    app = Flask(__name__)
+
+    @app.get("/")
+    def view() -> str:
+        with pytest.raises(AttributeError, match="'Request' object has no attribute 'nothing'"):
+            request.nothing  # type: ignore[attr-defined]  # noqa: B018
+        return f"{hasattr(request, 'nothing')} {isinstance(request, app.request_class)} {request.__class__.__name__}"
+
+    answer = short_way(app, head())
+    assert answer is not None
+    assert answer[2] == b"False True Request"
+
+
+def test_a_hook_put_into_the_registry_runs_from_the_next_round_on() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/", "view", lambda: "as it was")
+    app.after_request(lambda response: response)
+    try:
+        rounds.current = object()
+        before = short_way(app, head())
+
+        def replace(response: Response) -> Response:
+            response.data = b"replaced"
+            return response
+
+        app.after_request_funcs[None].append(replace)
+        rounds.current = object()
+        after = short_way(app, head())
+    finally:
+        rounds.current = None
+    assert (before and before[2], after and after[2]) == (b"as it was", b"replaced")

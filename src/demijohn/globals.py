@@ -117,9 +117,29 @@ class LocalProxy(local.LocalProxy[Any]):
         return item in self._get_current_object()
 
 
+# What a proxy is asked for that is its own.
+_OF_THE_PROXY = frozenset({"_get_current_object", "__wrapped__"})
+
+
+class _RequestProxy(LocalProxy):
+    """The proxy that views ask most.
+
+    bench/request_path.py: `request.method` in 0.15 us, where a `__getattr__` is asked only after Python has looked in
+    vain: then it takes 0.6.
+    """
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        ctx = _cv_request.get(None)
+        if ctx is None or name in _OF_THE_PROXY:
+            return object.__getattribute__(self, name)
+        return getattr(ctx._request or ctx.request, name)
+
+
 app_ctx: AppContext = LocalProxy(_cv_app)  # type: ignore[assignment]
 current_app: Flask = LocalProxy(_cv_app, "app")  # type: ignore[assignment]
 g: _AppCtxGlobals = LocalProxy(_cv_app, "g")  # type: ignore[assignment]
 request_ctx: RequestContext = LocalProxy(_cv_request, unbound_message=_no_req_msg)  # type: ignore[assignment]
-request: Request = LocalProxy(_cv_request, "request", unbound_message=_no_req_msg)  # type: ignore[assignment]
+request: Request = _RequestProxy(_cv_request, "request", unbound_message=_no_req_msg)  # type: ignore[assignment]
 session: SessionMixin = LocalProxy(_cv_request, "session", unbound_message=_no_req_msg)  # type: ignore[assignment]

@@ -61,9 +61,11 @@ class Route:
     may_await: whether a coroutine may have to be waited for; True until the dispatcher knows.
     is_coroutine: whether `view` is `async def`; kept by the dispatcher.
     blueprints: the dotted names of the blueprints around the endpoint, innermost first.
+    around: the hooks that are called around the view; kept by the dispatcher.
     """
 
     __slots__ = (
+        "around",
         "blueprints",
         "call",
         "conversions",
@@ -86,6 +88,7 @@ class Route:
         self.conversions = tuple((at, convert) for at, convert in conversions if convert is not None)
         self.defaults: dict[str, Any] = dict(rule.defaults or {})
         self.blueprints = tuple(_around(self.endpoint))
+        self.around: Any = None
         self.view: View | None = None
         self.call: View | None = None
         self.static_files: Any = None
@@ -110,7 +113,7 @@ class Route:
                 converted[at] = convert(converted[at])
         except ValueError:  # a ValidationError, or more digits than int() takes
             return None
-        arguments = dict(zip(self.names, converted, strict=True))
+        arguments = dict(zip(self.names, converted))  # noqa: B905 - of a match there are as many as names
         if self.defaults:
             arguments.update(self.defaults)
         return arguments
@@ -293,7 +296,7 @@ def _walk(node: _Node, segments: list[str], at: int, values: list[str]) -> _Foun
                 break
             values.append(segment)
             node = only.below
-        elif node.dynamic or not segment:
+        elif node.dynamic or (at and not segment):  # what is before the first slash is always empty
             break
         else:
             node = below
