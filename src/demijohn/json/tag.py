@@ -211,8 +211,10 @@ class TaggedJSONSerializer:
             kind = type(value)
             if kind in _KNOWN_TO_JSON:
                 return value
-            if kind is dict and not (len(value) == 1 and value.keys() <= self.tags.keys()):
+            if kind is dict and not (len(value) == 1 and next(iter(value)) in self.tags):
                 known = _KNOWN_TO_JSON
+                if known.issuperset(map(type, value.values())):
+                    return value
                 return {key: inner if type(inner) in known else self.tag(inner) for key, inner in value.items()}
         for tag in self.order:
             if tag.check(value):
