@@ -142,13 +142,14 @@ def servers(peers: Path) -> dict[str, tuple[str, Callable[[int], list[str]]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--real", action="store_true", help="measure servers too (two minutes)")
+    parser.add_argument("--peers-venv", type=Path, help="as for `python -m bench`")
     options = parser.parse_args()
     print(
         f"{FAST_PER_S:g} quick requests a second; {THREADS} threads; slow ones wait {SLOW_S:g} s. Quick ones, in ms:\n"
     )
     print("| slow a second | threads they hold | server | p50 | p99 | real p50 | real p99 |")
     print("|---:|---:|---|---:|---:|---:|---:|")
-    real = servers(peers_python(None)) if options.real else {}
+    real = servers(peers_python(options.peers_venv)) if options.real else {}
     for slow_per_s in (0, 4, 8, 12, 14, 15.5, 20):
         for model in MODELS:
             # Over what the threads can hold, a line of slow ones grows without end: the time looked at decides.

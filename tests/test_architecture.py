@@ -30,7 +30,8 @@ jsonrpc.compat.descriptor jsonrpc.compat.globals jsonrpc.compat.contrib.browse j
 jsonrpc.compat.contrib.openrpc.utils jsonrpc.compat.contrib.openrpc.wrappers jsonrpc.compat.contrib.openrpc.methods
 jsonrpc.compat.contrib.openrpc jsonrpc.compat.contrib jsonrpc.compat
 jsonrpc.quirks.typecheck jsonrpc.quirks.site jsonrpc.quirks.endpoint jsonrpc.quirks
-server.cgroups server.kinds server.hooks server.settings server.gunicorn_names server.configfile server.proxy
+server.cgroups server.kinds server.hooks server.settings_connections server.settings_workers server.settings_limits
+server.settings_logs server.settings server.gunicorn_names server.configfile server.proxy
 server.accesslog server.logconfig server.log server.pidfile server.process server.slots server.sockets
 server.systemd server.tls server.forking server.repetition server.fieldnames server.framing server.request_rules
 server.hints

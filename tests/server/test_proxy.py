@@ -14,7 +14,8 @@ from tests.strategies import splits_of
 from demijohn.environ import environ_of
 from demijohn.message import Origin, ProtocolError, RequestHead
 from demijohn.server.proxy import Entrance, Networks, PreambleReader, Told, queued_s
-from demijohn.server.settings import SECURE_FIELDS, Settings, from_values
+from demijohn.server.settings import Settings, from_values
+from demijohn.server.settings_connections import SECURE_FIELDS
 
 PROXY, CLIENT = ("10.0.0.1", 40000), ("192.0.2.7", 50000)
 

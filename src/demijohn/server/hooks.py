@@ -42,7 +42,7 @@ def _takes(function: Callable[..., object], count: int) -> bool:
     return True
 
 
-@dataclass(init=False, repr=False, eq=False, frozen=True, slots=True)
+@dataclass(init=False, repr=False, eq=False, slots=True)
 class HookSettings(Described):
     """The hooks of a server; None where there is none. Which process calls them is part of what they are."""
 

@@ -325,6 +325,9 @@ class Described:
         if given:
             raise TypeError(f"There is no setting called {', '.join(given)}.")
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Settings are not changed: there is a copy with another {name} by dataclasses.replace.")
+
     def _values(self) -> list[Any]:
         return [getattr(self, described.name) for described in fields(self)]  # type: ignore[arg-type]
 
