@@ -196,10 +196,16 @@ class Slot:
     requests = 0
     beats = 0
     timeouts = 0
+    asked = 0
+    others_have_fewer = False
 
     def beat(self, activity: Activity) -> None:
         self.beats += 1
         self.activity = activity
+
+    def has_more_than_its_share(self, connections: int) -> bool:
+        self.asked += 1
+        return self.others_have_fewer
 
     def timed_out(self) -> None:
         self.timeouts += 1
@@ -375,6 +381,21 @@ def test_each_request_is_reported_and_counted(serve: Any, application: Applicati
     ]
     assert serving.slot.requests == 4
     assert serving.slot.beats > 0
+
+
+def test_connections_are_left_to_workers_with_fewer_and_taken_when_those_do_not(
+    serve: Any, application: Application
+) -> None:
+    serving = serve(application, workers=2)
+    serving.slot.others_have_fewer = True
+    assert serving.connect().get("/") == (200, b"hello")
+    assert serving.slot.asked > 0
+
+
+def test_a_worker_alone_asks_nobody_before_it_accepts(serve: Any, application: Application) -> None:
+    serving = serve(application)
+    assert serving.connect().get("/") == (200, b"hello")
+    assert serving.slot.asked == 0
 
 
 # -- who waits for whom --------------------------------------------------------------------------------------

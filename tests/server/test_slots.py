@@ -69,6 +69,18 @@ def test_the_rows_of_workers_are_found_by_others() -> None:
     assert [slot.pid for slot in table.workers()] == [100, 102]
 
 
+def test_the_fewest_connections_are_those_of_a_worker_that_serves() -> None:
+    table = SlotTable(4)
+    assert table.fewest_connections() == 0
+    for pid, (state, connections) in enumerate(
+        [(State.READY, 7), (State.READY, 5), (State.BOOTING, 0), (State.DRAINING, 1)], 100
+    ):
+        slot = table.take()
+        assert slot is not None
+        slot.pid, slot.state, slot.connections = pid, state, connections
+    assert table.fewest_connections() == 5
+
+
 def test_rows_do_not_touch_each_other() -> None:
     table = SlotTable(3)
     slots = [table.take() for _ in range(3)]

@@ -133,6 +133,10 @@ class SlotTable:
             if slot.pid:
                 yield slot
 
+    def fewest_connections(self) -> int:
+        """Return how many connections the worker has that serves and has the fewest; 0 when none serves."""
+        return min((slot.connections for slot in self.workers() if slot.state == State.READY), default=0)
+
     def at(self, number: int) -> Slot:
         """Return the row with this number, which another process may have taken."""
         return Slot(

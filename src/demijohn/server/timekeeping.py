@@ -44,6 +44,9 @@ class Heartbeat(Protocol):
 
     def beat(self, activity: Activity) -> None: ...
 
+    def has_more_than_its_share(self, connections: int) -> bool:
+        """Note how many connections this worker has; return whether another that serves has notably fewer."""
+
     def timed_out(self) -> None:
         """Note that a request has been ended by its limit."""
 

@@ -37,6 +37,8 @@ from .wsgi import WSGIGateway
 if TYPE_CHECKING:
     from .tls import TLS
 
+# A worker that has so many connections more than another leaves those that come to others.
+_UNEVEN = 4
 BOOT_FAILED = 3  # gunicorn's exit status for it
 
 
@@ -150,7 +152,7 @@ class Worker:
         if settings.statsd_host is not None:
             self._statsd = Statsd(settings, self._slot, self._slots, self._listeners)
             log.addHandler(self._statsd)
-        pulse = _Pulse(self._slot, self._metrics.worker(self._slot), self._server.pid, self._statsd)
+        pulse = _Pulse(self._slot, self._slots, self._metrics.worker(self._slot), self._server.pid, self._statsd)
         engine_class = _engine_class(gateway)
         if settings.compress:
             gateway = _compressing(gateway)
@@ -216,8 +218,9 @@ class Worker:
 class _Pulse:
     """The engine's heartbeat, which also notices that nobody is left to read it."""
 
-    def __init__(self, slot: Slot, counts: Row, arbiter_pid: int, statsd: Statsd | None) -> None:
+    def __init__(self, slot: Slot, slots: SlotTable, counts: Row, arbiter_pid: int, statsd: Statsd | None) -> None:
         self._slot = slot
+        self._slots = slots
         self._statsd = statsd
         self._counts = counts
         self._arbiter_pid = arbiter_pid
@@ -229,6 +232,10 @@ class _Pulse:
     @requests.setter
     def requests(self, answered: int) -> None:
         self._slot.requests = answered
+
+    def has_more_than_its_share(self, connections: int) -> bool:
+        self._slot.connections = connections
+        return connections >= _UNEVEN and connections - self._slots.fewest_connections() >= _UNEVEN
 
     def timed_out(self) -> None:
         self._counts.timed_out += 1
