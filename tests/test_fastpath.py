@@ -10,11 +10,12 @@ import asyncio
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -46,6 +47,7 @@ from demijohn.server.eventloop import EventLoop
 from demijohn.signals import request_finished
 from demijohn.views import MethodView, View
 
+T = TypeVar("T")
 Answer = tuple[str, list[tuple[str, str]], bytes]
 
 
@@ -393,7 +395,7 @@ def test_both_ways_give_the_same_answer(
         if change is not None:
             change_late(short, change)
             change_late(long, change)
-        ours, theirs = short_way(short, make_head()), long_way(long, make_head())
+        ours, theirs = in_one_second(lambda: (short_way(short, make_head()), long_way(long, make_head())))
         if ours is not None:
             assert without_content(theirs, method) == without_content(ours, method)
 
@@ -443,7 +445,7 @@ def test_both_ways_give_the_same_answer_with_coroutine_functions(
 
     short, long = (make_async(build(deed, hooks, on_blueprint, overrides, secret), which) for _ in range(2))
     for _ in range(2):
-        ours, theirs = short_way(short, make_head(), loop), long_way(long, make_head())
+        ours, theirs = in_one_second(lambda: (short_way(short, make_head(), loop), long_way(long, make_head())))
         if ours is not None:
             assert without_content(theirs, method) == without_content(ours, method)
 
@@ -657,6 +659,15 @@ def test_a_replaced_async_to_sync_is_called(loop: EventLoop) -> None:
     app.async_to_sync = lambda function: lambda **arguments: "replaced"  # type: ignore[method-assign]
     assert short_way(app, head(), loop) is None
     assert long_way(app, head())[2] == b"replaced"
+
+
+def in_one_second(answer: Callable[[], T]) -> T:
+    """Answer, again if need be, until it is done within one second: a signed cookie says when it was signed."""
+    while True:
+        second = int(time.time())
+        answers = answer()
+        if int(time.time()) == second:
+            return answers
 
 
 def without_content(answer: Answer, method: str) -> Answer:
