@@ -85,7 +85,8 @@ def drive(scenario: Scenario, rounds: int) -> None:
     listener.setblocking(False)
     readiness = Readiness()
     gateway = NativeGateway(getattr(import_module(module), name))
-    engine = ConversingEngine([listener], gateway, Settings(), poller=readiness)
+    engine = ConversingEngine([listener], gateway, Settings(), loop._ALONE)
+    engine._poller = readiness
     engine._team.leader = member = Member()
     clients = []
     for _ in range(CONNECTIONS):
