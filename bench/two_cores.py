@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
@@ -22,7 +24,7 @@ from pathlib import Path
 
 from bench import wrk
 from bench.boot import HELLO
-from bench.proc import spent_by
+from bench.proc import read_processes, spent_by
 from bench.report import circumstances, publish
 from bench.servers import SERVERS, Place, free_port, started, stop, verify, wait_until_listening
 
@@ -32,10 +34,14 @@ AT_LEAST = 1.9
 
 @dataclass(slots=True)
 class Rate:
-    """Of all servers of one way together."""
+    """Of all servers of one way together.
+
+    most_sockets: the part of all workers' sockets that one of them has, the one with the most.
+    """
 
     requests_per_s: float
     cpu_us: float
+    most_sockets: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lost = 1 - two.requests_per_s / apart.requests_per_s
     verdict = (
         f"two workers on two cores do {factor:.2f} x what one does on one (at least {AT_LEAST:g} x is the target); of"
-        f" what two servers that share nothing do there, {lost:.1%} is missing"
+        f" what two servers that share nothing do there, {lost:.1%} is missing. Of the sockets of two workers one has"
+        f" {two.most_sockets:.0%}"
     )
     print("\n".join([*lines, verdict]))
     if options.markdown:
@@ -104,17 +111,33 @@ def measure(place: Place, servers: Sequence[tuple[str, int]], loads: Sequence[tu
             verify(HELLO.load, port)
             ports.append(port)
             pids.append(process.pid)
-        load(place, ports, loads, 2)
+        for client in started_loads(place, ports, loads, 2):
+            wrk.finish(client)
         before = sum(map(spent_by, pids))
-        tallies = load(place, ports, loads, SECONDS)
+        clients = started_loads(place, ports, loads, SECONDS)
+        time.sleep(SECONDS / 2)
+        most_sockets = most_sockets_of(pids)
+        tallies = [wrk.finish(client) for client in clients]
         spent = sum(map(spent_by, pids)) - before
     requests = sum(tally.requests for tally in tallies)
-    return Rate(sum(tally.requests / tally.seconds for tally in tallies), spent / requests * 1e6)
+    return Rate(sum(tally.requests / tally.seconds for tally in tallies), spent / requests * 1e6, most_sockets)
 
 
-def load(place: Place, ports: Sequence[int], loads: Sequence[tuple[int, int]], seconds: int) -> list[wrk.Tally]:
-    clients = [wrk.start(HELLO.load, ports[index], seconds, core, place.directory) for core, index in loads]
-    return [wrk.finish(client) for client in clients]
+def started_loads(
+    place: Place, ports: Sequence[int], loads: Sequence[tuple[int, int]], seconds: int
+) -> list[subprocess.Popen[str]]:
+    return [wrk.start(HELLO.load, ports[index], seconds, core, place.directory) for core, index in loads]
+
+
+def most_sockets_of(servers: Sequence[int]) -> float:
+    """Return the part of the sockets of all workers that the one with the most has."""
+    workers = [process.pid for process in read_processes() if process.parent in servers]
+    counts = [sum(link.readlink().name.startswith("socket:") for link in descriptors(pid)) for pid in workers]
+    return max(counts) / sum(counts)
+
+
+def descriptors(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/fd").iterdir())
 
 
 if __name__ == "__main__":

@@ -392,12 +392,6 @@ def test_connections_are_left_to_workers_with_fewer_and_taken_when_those_do_not(
     assert serving.slot.asked > 0
 
 
-def test_a_worker_alone_asks_nobody_before_it_accepts(serve: Any, application: Application) -> None:
-    serving = serve(application)
-    assert serving.connect().get("/") == (200, b"hello")
-    assert serving.slot.asked == 0
-
-
 # -- who waits for whom --------------------------------------------------------------------------------------
 
 

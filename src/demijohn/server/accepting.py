@@ -88,7 +88,7 @@ class Accepting(Timekeeping):
     def _accept(self, listener: socket.socket, most: int = _ACCEPTS_AT_ONCE, *, may_leave: bool = False) -> None:
         """Accept what waits, up to `most`; with `may_leave`, what others have more room for is left to them at first.
 
-        bench/two_cores.py: without, one of two workers had up to nine tenths of the connections.
+        bench/two_cores.py: half of the connections for each of two workers; without, up to four fifths for one.
         """
         for _ in range(most):
             if may_leave and self._slot is not None and self._slot.has_more_than_its_share(len(self._clients)):

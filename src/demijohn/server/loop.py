@@ -284,7 +284,7 @@ class Engine(Accepting):
         listener = self._listeners.get(fd)
         if listener is not None:
             if self._team.has_free_thread:
-                self._accept(listener, may_leave=self._settings.workers > 1)
+                self._accept(listener, may_leave=True)
             else:
                 self._pause_accepting(_BUSY_PAUSE_S)
         elif fd == self._woken:
