@@ -47,7 +47,7 @@ container.bytecode container.image container.registry container.engine container
 container.files container
 aliased aliasing dropin dropin_site.sitecustomize cli_jobs cli_jsonrpc cli_server cli_top cli_container cli __main__
 """.split()  # noqa: SIM905 (as text, it reads as a table of contents)
-SERVER_MAY_SEE = ("server", "message", "typing", "environ", "codings")
+SERVER_MAY_SEE = ("server", "message", "typing", "environ", "codings", "sparing")
 # Upward, inside a function, for their cost: a server or a test client is needed only when asked for.
 DEFERRED_UP = {("app", "testing")}
 

@@ -247,3 +247,14 @@ def test_the_arbiter_imports_nothing_dear_and_the_framework_not_at_all() -> None
     dear = {"asyncio", "asyncio.events", "email.message", "hashlib", "http.client", "ssl", "subprocess"}
     dear |= {"jinja2", "werkzeug", "click", "demijohn.app", "encodings.idna", "shutil"}
     assert dear.isdisjoint(done.stdout.split())
+
+
+def test_a_class_of_werkzeug_has_the_signature_that_it_has() -> None:
+    program = """if True:
+        import demijohn
+        import inspect
+        from werkzeug.middleware.dispatcher import DispatcherMiddleware
+        assert list(inspect.signature(demijohn.Flask).parameters)[0] == "import_name"
+        assert list(inspect.signature(DispatcherMiddleware(None)).parameters) == ["environ", "start_response"]
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -44,9 +44,11 @@ _LATE_IN_SERVER = (
 )
 """Of what the server's modules import, what neither the arbiter nor a worker needs until something happens.
 
-What each worker needs is no part of it: it is imported before the fork, so that workers share it, and may be of a user
-who cannot read it.
+What each worker needs is no part of it: it is imported before the fork, so that workers share it.
 """
+
+_LATE_IN_WORKERS = ("ast", "inspect", "shutil", "tokenize")
+"""Of these, what a worker needs for some applications."""
 
 
 def _none_yet(*arguments: Any, **options: Any) -> Any:
@@ -55,7 +57,8 @@ def _none_yet(*arguments: Any, **options: Any) -> Any:
 
 def _no_signature(value: Any, **options: Any) -> Any:
     """Spare data classes of Werkzeug, which have no docstring, the signature that would be made theirs."""
-    return "" if getattr(value, "__module__", "").startswith("werkzeug.") else NotImplemented
+    is_spared = sys._getframe(2).f_globals["__name__"] == "dataclasses" and value.__module__.startswith("werkzeug.")
+    return "" if is_spared else NotImplemented
 
 
 def _not_cleaned(text: str) -> Any:
@@ -90,6 +93,12 @@ def spare_server() -> None:
     """
     for name in _LATE_IN_SERVER:
         import_late(name, _STAND_INS.get(name, {}))
+
+
+def load_for_workers() -> None:
+    """Run what a worker may need, for one that becomes a user who may not read it."""
+    for name in _LATE_IN_WORKERS:
+        dir(import_module(name))
 
 
 def spare_werkzeug() -> None:

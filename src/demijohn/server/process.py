@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 
+from ..sparing import load_for_workers
 from .kinds import SettingError
 from .settings import Settings
 
@@ -86,6 +87,8 @@ def change_owner(settings: Settings) -> None:
     user, group = settings.user, settings.group
     if os.geteuid() != 0 and user in (None, os.geteuid()) and group in (None, os.getegid()):
         return  # it is, as a worker forked from a process that has become that user (--preload)
+    if user not in (None, os.geteuid()) or group not in (None, os.getegid()):
+        load_for_workers()
     try:
         if settings.initgroups and user is not None:
             import pwd  # only a server that is started by root gets here
