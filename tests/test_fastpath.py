@@ -42,7 +42,7 @@ from demijohn import (
 from demijohn.environ import environ_of
 from demijohn.globals import _cv_app, app_ctx
 from demijohn.jsonrpc import JSONRPC
-from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended, rounds
+from demijohn.message import Origin, RequestHead, ResponseMessage, Suspended, Watched, rounds
 from demijohn.server.eventloop import EventLoop
 from demijohn.signals import request_finished
 from demijohn.views import MethodView, View
@@ -1155,3 +1155,35 @@ def test_a_hook_put_into_the_registry_runs_from_the_next_round_on() -> None:
     finally:
         rounds.current = None
     assert (before and before[2], after and after[2]) == (b"as it was", b"replaced")
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_a_request_that_is_given_up_while_it_waits_is_torn_down(loop: EventLoop, is_watched: bool) -> None:
+    app = Flask(__name__)
+    ended: list[Any] = []
+
+    @app.before_request
+    def load() -> None:
+        g.user = "ann"
+
+    @app.teardown_request
+    def end(error: BaseException | None) -> None:
+        ended.append((g.user, request.path))
+
+    @app.get("/")
+    async def view() -> str:
+        return "never"
+
+    asked = head()
+    asked.origin.run_coroutine = loop.run
+    assert app.native_match(asked) is not None
+    suspended = app.native_handle(asked)
+    assert isinstance(suspended, Suspended)
+    if is_watched:
+        suspended = Watched(suspended, lambda message: message)
+    assert suspended.advance(may_block=True) is suspended
+    assert suspended.coroutine is not None
+    assert ended == []
+    suspended.close()
+    assert ended == [("ann", "/")]
+    assert not has_request_context()

@@ -138,6 +138,52 @@ def test_a_stand_in_answers_until_it_cannot_and_then_the_function_of_the_module_
     assert type(taken(2)) is float, "who had taken the stand-in is given the module's own answer from then on"
 
 
+def test_what_replaces_a_stand_in_stays_and_may_call_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As whoever traces or counts calls does, before and after the module has run.
+    monkeypatch.syspath_prepend(tmp_path)
+    tmp_path.joinpath("wrapped_twice.py").write_text("def double(x): return x * 2.0\n")
+    sparing.import_late("wrapped_twice", {"double": lambda x: 2 * x if type(x) is int else NotImplemented})
+    module = sys.modules.pop("wrapped_twice")
+    calls: list[Any] = []
+
+    def counted(function: Any) -> Any:
+        def call(x: Any) -> Any:
+            calls.append(x)
+            return function(x)
+
+        return call
+
+    taken = module.double
+    module.double = counted(taken)
+    assert (module.double(2), module.double(1.5), module.double(2.5)) == (4, 3.0, 5.0)
+    assert calls == [2, 1.5, 2.5]
+    module.double = counted(taken)
+    assert module.double(0.5) == 1.0
+
+
+def test_stand_ins_are_called_as_what_they_stand_for() -> None:
+    program = """if True:
+        from demijohn import sparing
+        sparing.spare_server()
+        import inspect
+        def plain(a): ...
+        scope = {"inspect": inspect, "plain": plain}
+        assert not inspect.iscoroutinefunction(obj=plain)
+        exec("assert inspect.cleandoc(doc=' a') == 'a'", {**scope, "__name__": None})
+        exec("assert str(inspect.signature(obj=plain)) == '(a)'", scope)
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
+    for call in ("str(inspect.signature(obj=plain)) == '(a)'", "inspect.cleandoc(doc=' a') == 'a'"):
+        program = f"""if True:
+            from demijohn import sparing
+            sparing.spare_server()
+            import inspect
+            def plain(a): ...
+            exec("assert {call}", {{"inspect": inspect, "plain": plain}})
+        """
+        subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_a_module_imported_before_is_left_alone() -> None:
     before = sys.modules["json"]
     sparing.import_late("json")

@@ -520,7 +520,8 @@ class FastPath:
                 raise
         finally:
             if error is not None or self._is_torn_down(ctx, head.route):
-                yield None
+                if not isinstance(error, GeneratorExit):  # given up, by a thread that may block
+                    yield None
                 if error is not None and app.should_ignore_error(error):
                     error = None
                 ctx.pop(error)

@@ -296,10 +296,10 @@ class Suspended:
 
     def close(self) -> None:
         """Let the request end without an answer. Raises what the application lets propagate."""
+        if self.coroutine is not None:
+            self.context.run(self.coroutine.close)
         if self._steps is not None:
             self.context.run(self._steps.close)
-        elif self.coroutine is not None:
-            self.context.run(self.coroutine.close)
 
 
 class Watched(Suspended):
@@ -321,6 +321,9 @@ class Watched(Suspended):
             return self._then(answer)
         self.coroutine = self._inner.coroutine
         return self
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 # RFC 9110 §7.6.1 and PEP 3333: an application has no say in these.

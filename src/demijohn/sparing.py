@@ -55,21 +55,30 @@ def _none_yet(*arguments: Any, **options: Any) -> Any:
     return NotImplemented
 
 
-def _no_signature(value: Any, **options: Any) -> Any:
+# The parameters of those that follow are called as those of the functions that they stand in for.
+
+
+def _no_signature(obj: Any, **options: Any) -> Any:
     """Spare data classes of Werkzeug, which have no docstring, the signature that would be made theirs."""
-    is_spared = sys._getframe(2).f_globals["__name__"] == "dataclasses" and value.__module__.startswith("werkzeug.")
+    is_spared = _caller() == "dataclasses" and obj.__module__.startswith("werkzeug.")
     return "" if is_spared else NotImplemented
 
 
-def _not_cleaned(text: str) -> Any:
+def _not_cleaned(doc: str) -> Any:
     """Leave the docstrings of Werkzeug's properties indented."""
-    return text if sys._getframe(2).f_globals["__name__"].startswith("werkzeug.") else NotImplemented
+    return doc if _caller().startswith("werkzeug.") else NotImplemented
 
 
-def _is_coroutine_function(value: Any) -> Any:
+def _is_coroutine_function(obj: Any) -> Any:
     """Say it of plain functions that nobody has marked."""
-    plain = type(value) is FunctionType and not value.__dict__
-    return bool(value.__code__.co_flags & _CO_COROUTINE) if plain else NotImplemented
+    plain = type(obj) is FunctionType and not obj.__dict__
+    return bool(obj.__code__.co_flags & _CO_COROUTINE) if plain else NotImplemented
+
+
+def _caller() -> str:
+    """Return the name of the module that calls a stand-in; "" for code that is in none."""
+    name = sys._getframe(3).f_globals.get("__name__", "")
+    return name if isinstance(name, str) else ""
 
 
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
@@ -143,6 +152,7 @@ def import_late(name: str, stand_ins: Mapping[str, Any] | None = None) -> None:
     module = module_from_spec(spec)
     loader = spec.loader
     inside = vars(module)
+    own: dict[str, Any] = {}  # what the module has in the place of stand-ins, once it has run
     lock = RLock()
     running = False
 
@@ -163,8 +173,9 @@ def import_late(name: str, stand_ins: Mapping[str, Any] | None = None) -> None:
         return getattr(module, wanted)
 
     def run() -> None:
-        before = {key: inside[key] for key in inside.keys() - placed}
+        before = {key: value for key, value in inside.items() if key not in placed or value is not placed[key]}
         loader.exec_module(module)
+        own.update((key, inside[key]) for key in stand_ins or ())
         inside.update(before)
         for key, ours in late.items():
             if callable(ours) and inside[key] is ours:  # the module has none of its own
@@ -177,12 +188,12 @@ def import_late(name: str, stand_ins: Mapping[str, Any] | None = None) -> None:
     def standing_in(key: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def answer(*arguments: Any, **options: Any) -> Any:
-            if inside.get(key) is answer:
+            if key not in own:
                 result = function(*arguments, **options)
                 if result is not NotImplemented:
                     return result
                 attribute("__dict__")
-            return inside[key](*arguments, **options)
+            return own[key](*arguments, **options)  # not what somebody has set there, who may call this
 
         return answer
 
@@ -190,7 +201,7 @@ def import_late(name: str, stand_ins: Mapping[str, Any] | None = None) -> None:
     for key, value in (stand_ins or {}).items():
         late[key] = standing_in(key, value) if callable(value) else value
     inside.update(late)
-    placed = frozenset(inside)
+    placed = inside.copy()
     sys.modules[name] = module
     parent, _, child = name.rpartition(".")
     if parent:  # as the import system does once it has run a module

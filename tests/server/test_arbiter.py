@@ -131,6 +131,23 @@ def test_a_worker_that_dies_while_it_boots_stops_the_start(serve, tmp_path: Path
     assert re.search(r"could not boot: signal 9 ended it \(Killed, perhaps because memory ran out\)", server.log)
 
 
+def test_a_worker_that_the_system_gives_too_little_says_so_and_is_no_second_arbiter(serve, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import os, resource\n"
+        "free = os.dup(0)\n"
+        "os.close(free)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, free + 2))\n"  # for files, but not for an engine
+        "def app(environ, start_response): ...\n"
+    )
+    server = serve("shop:app", cwd=tmp_path)
+    assert server.wait() == 3
+    assert re.search(
+        r"\[ERROR\] This process \(pid: \d+\) failed, and ends\n(.*\n)+OSError: .*Too many open", server.log
+    )
+    assert re.search(r"could not boot: it exited with status 1\. The server stops", server.log)
+    assert "could not be forked" not in server.log
+
+
 def test_directory_variables_and_module_places_are_set_before_the_application_loads(serve, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("")
     server = serve(

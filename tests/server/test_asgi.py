@@ -131,6 +131,15 @@ def test_content_that_the_application_does_not_read_ends_the_connection(server: 
     assert answer.endswith(b"not interested")
 
 
+def test_who_still_sends_content_that_the_application_does_not_read_gets_the_answer(server: Any) -> None:
+    with server.connect() as sock:
+        sock.sendall(b"POST /ignore HTTP/1.1\r\nHost: h\r\nContent-Length: 5000000\r\n\r\n")
+        assert sock.recv(1)
+        # It goes on sending, as clients do. Had the connection been closed at once, this would reset it.
+        sock.sendall(bytes(5_000_000))
+        assert read_all(sock).endswith(b"not interested")
+
+
 def test_large_content_reaches_the_application_whole(server: Any) -> None:
     size = 5_000_000
     with server.connect() as sock:
@@ -417,6 +426,19 @@ def test_a_peer_that_does_not_answer_pings_is_given_up(serve: Callable[..., Any]
         frames = read_all(sock).partition(b"\r\n\r\n")[2]
     assert frames.startswith(b"\x89\x00\x88")
     assert server.get("/take").text.startswith("websocket.disconnect 1006")
+
+
+def test_a_peer_that_asks_and_does_not_read_is_not_read_from(serve: Callable[..., Any]) -> None:
+    server = serve("asgi_plain:application", "--answer-timeout", "2")
+    server.wait_until_ready()
+    with server.connect() as sock:
+        sock.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        ping = b"\x89\xfd" + bytes(4) + b"x" * 125
+        with pytest.raises(ConnectionError):  # more than what sockets hold stays with the peer, until that is given up
+            sock.sendall(ping * 500_000)
 
 
 def test_peers_that_answer_pings_stay(serve: Callable[..., Any]) -> None:

@@ -240,6 +240,22 @@ def test_a_request_whose_hook_fails_is_answered_500(serve, folder: Path) -> None
     server.wait_for("AttributeError: .* 'nothing'")
 
 
+@pytest.mark.parametrize("target", ["shop:app", "native:app", "web:app"])
+def test_a_request_whose_hook_exits_is_answered_500_and_the_worker_goes_on(serve, folder: Path, target: str) -> None:
+    (folder / "native.py").write_text(NATIVE_APP)
+    (folder / "web.py").write_text(ASGI_APP)
+    (folder / "gunicorn.conf.py").write_text("def pre_request(worker, req):\n    raise SystemExit(req.path)\n")
+    server = serve(target, "--threads", "1", cwd=folder)
+    worker = server.wait_until_ready()[0]
+    for number in range(6):
+        assert server.get(f"/{number}").status == 500
+        server.wait_for(f"SystemExit: /{number}")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert f"(pid: {worker})" in server.log
+    assert server.log.count("Booting worker") == 1
+
+
 @pytest.mark.parametrize("parameters", ["worker, req", "worker, req, environ", "worker, req, environ, resp", "*given"])
 def test_post_request_may_leave_out_what_it_does_not_want(parameters: str) -> None:
     namespace: dict[str, object] = {}

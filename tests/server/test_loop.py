@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -500,6 +501,30 @@ def test_a_request_over_its_limit_is_answered_504_while_views_hold_every_thread(
     assert late.answer()[0] == 504
     assert late.rest() == b""  # somebody saw to the end of the connection
     assert serving.get("/") == (200, b"hello")  # in the thread that takes the place of the lost one
+    turnstile.release(3)
+    assert [client.answer() for client in held] == [(200, b"waited")] * 2
+
+
+def test_a_head_request_that_is_given_up_is_answered_without_content(serve: Any, application: Application) -> None:
+    turnstile = Turnstile()
+    serving = serve(application, threads=2, queue_timeout_s=0.05, request_timeout_s=PATIENCE_S)
+    application.add("/late", turnstile).limit_s = 0.05
+    late = serving.connect()
+    late.request("/late", "HEAD")
+    turnstile.wait_for()
+    answers = [late.rest()]
+    held = [serving.connect() for _ in range(2)]
+    for number, client in enumerate(held):
+        application.add(f"/wait{number}", turnstile).wall_s = 0.02  # known to be slow
+        client.request(f"/wait{number}")
+    turnstile.wait_for(2)
+    shed = serving.connect()
+    application.add("/shed", turnstile).wall_s = 0.02
+    shed.request("/shed", "HEAD")
+    answers.append(shed.rest())
+    for answer, status in zip(answers, (b"504", b"503"), strict=True):
+        assert answer.startswith(b"HTTP/1.1 %b " % status)
+        assert answer.endswith(b"\r\n\r\n")
     turnstile.release(3)
     assert [client.answer() for client in held] == [(200, b"waited")] * 2
 
@@ -1004,6 +1029,47 @@ def test_draining_finishes_what_is_in_flight_and_what_waits_to_be_accepted(
     assert idle.rest() == b""
     idle.close()
     serving.wait()
+
+
+class _Door(socket.socket):
+    """A listener that lets something happen between a drain's beginning and what it accepts."""
+
+    before_accepting: Callable[[], None] | None = None
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        happen, self.before_accepting = self.before_accepting, None
+        if happen is not None:
+            happen()
+        return super().accept()
+
+
+def test_what_waits_to_be_accepted_is_answered_though_the_last_connection_there_was_has_just_ended(
+    serve: Any, application: Application
+) -> None:
+    turnstile = Turnstile()
+    application.add("/wait", turnstile).wall_s = 0.02  # known to be slow: the leader leaves it to another thread
+    door = _Door()
+    door.bind(("127.0.0.1", 0))
+    door.listen()
+    serving = serve(application, listener=door)
+    last, late = serving.connect(), []
+    last.request("/wait")
+    turnstile.wait_for()
+    pause = threading.Event()  # never set
+
+    def end_the_last_connection() -> None:
+        late.append(serving.connect())
+        late[0].request()
+        last.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        last.close()  # by a reset, so that nobody has to wait for its end
+        turnstile.release()
+        while not (serving.engine._team._resting or serving.engine._finished):
+            pause.wait(0.001)
+
+    door.before_accepting = end_the_last_connection
+    serving.engine.drain()
+    serving.wait()
+    assert late[0].answer() == (200, b"hello")
 
 
 def test_a_kept_alive_connection_gets_one_more_answer_while_draining(serve: Any, application: Application) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -250,6 +252,39 @@ def test_forwarded_tells_client_scheme_and_host() -> None:
 def test_an_element_before_that_of_the_last_trusted_proxy_counts_for_nothing() -> None:
     fields = {"Forwarded": "for=203.0.113.1;proto=https;host=evil.example, for=192.0.2.7;proto=http"}
     assert told(PROXY, fields, forwarded="forwarded") == ("192.0.2.7", "http", "inside")
+
+
+@pytest.mark.parametrize("begin", ['for="', 'for="x', 'for="\\', "for=\\", '"', 'by="a;', "for=;,"])
+def test_what_a_client_has_left_open_takes_in_nothing_of_what_a_proxy_adds(begin: str) -> None:
+    added = 'for="[2001:db8::7]";proto=https'
+    request = head(PROXY, {"Forwarded": begin}, forwarded="forwarded")
+    request.fields.append((b"forwarded", added.encode()))
+    environ = environ_of(request)
+    assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("2001:db8::7", "https")
+    assert told(PROXY, {"Forwarded": f"{begin}, for=192.0.2.7"}, forwarded="forwarded")[0] == "192.0.2.7"
+
+
+LONG = ["a", " ", '"', "\\", '\\"', '"\\', "for=", 'for="', ";a=", "1,", ";for=1", "=", "for=1 "]
+
+
+def test_no_field_of_a_client_takes_long_to_read() -> None:
+    program = f"""if True:
+        import resource
+        from demijohn.environ import environ_of
+        from demijohn.message import Origin, RequestHead
+        from demijohn.server.proxy import Entrance
+        from demijohn.server.settings import Settings
+        resource.setrlimit(resource.RLIMIT_CPU, (resource.getrusage(resource.RUSAGE_SELF).ru_utime.__ceil__() + 5, -1))
+        for kind in ("forwarded", "x-forwarded"):
+            for part in {LONG!r}:
+                for name in (b"forwarded", b"x-forwarded-for"):
+                    origin = Origin(client=("10.0.0.1", 1))
+                    Entrance(Settings(forwarded_allow_ips=("10.0.0.0/8",), forwarded=kind)).preamble(origin)
+                    value = (part * 65536)[:65536].encode()
+                    fields = [(b"host", b"h"), (name, b"for=\\"" + value), (name, value), (name, b"for=192.0.2.7")]
+                    environ_of(RequestHead("GET", b"/", (1, 1), fields, origin))
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("host", ["shop.example/path", "shop.example?", "a b", "a@b"])

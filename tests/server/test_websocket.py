@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -46,6 +47,21 @@ def received(data: bytes, deflate: Deflate | None = None) -> tuple[list[Any], by
     socket = WebSocket(LIMIT_BYTES, deflate)
     answer = socket.receive_data(data)
     return list(socket.events), answer
+
+
+def test_any_number_of_empty_frames_takes_no_memory() -> None:
+    for opcode in (1, 2):
+        socket = WebSocket(LIMIT_BYTES)
+        socket.receive_data(frame(opcode, b"a", fin=False))
+        empty = frame(0, b"", fin=False) * 1000
+        tracemalloc.start()
+        for _ in range(200):
+            socket.receive_data(empty)
+        grown = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert grown < 50_000
+        socket.receive_data(frame(0, b"b"))
+        assert list(socket.events) == [["ab", b"ab"][opcode - 1]]
 
 
 # -- the handshake --------------------------------------------------------------------------------

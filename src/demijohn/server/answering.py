@@ -199,10 +199,10 @@ class Answering(Connections):
             self._report(client.http.refused_head(), message, message.content_length or 0, wall_s)
         self._answer_with(client, error)
 
-    def _answer_with(self, client: Client, error: ProtocolError) -> None:
-        """Let an error be the last answer of an owned connection."""
+    def _answer_with(self, client: Client, error: ProtocolError, head: RequestHead | None = None) -> None:
+        """Let an error be the last answer of an owned connection; `head` is of the request, if it is complete."""
         client.lingers = True
-        answer = client.http.respond_to_error(error)
+        answer = client.http.respond_to_error(error, head)
         with contextlib.suppress(OSError):
             # Not finished when the socket does not take it at once: the peer broke a rule and does not read either.
             client.sock.send(answer)

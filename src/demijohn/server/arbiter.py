@@ -272,7 +272,7 @@ class Arbiter:
                     signal.signal(signum, signal.SIG_DFL)
                 os.close(self._wakeups)
                 self._control.leave()
-                become()
+                _live_as(become)
             return pid
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -546,6 +546,15 @@ class Arbiter:
                 _YOUNG_S,
                 _CRASH_LOOP_PAUSE_S,
             )
+
+
+def _live_as(become: Callable[[], NoReturn]) -> NoReturn:
+    """Call `become`, and end this process should that fail: nothing of the arbiter that forked it is to go on in it."""
+    try:
+        become()
+    except Exception:
+        log.exception("This process (pid: %d) failed, and ends", os.getpid())
+        sys.exit(1)
 
 
 _NEWS = 0  # what a worker writes to the pipe of the arbiter's signals; no signal has this number

@@ -63,6 +63,9 @@ class Channel(Protocol):
     def reconsider(self) -> None:
         """Look again at what the exchange waits for."""
 
+    def leave_content(self) -> None:
+        """Do without what the peer has still to send; its request is the last one."""
+
     def answer_with_file(self, message: ResponseMessage) -> None:
         """Send a whole answer whose content is a file, and let the connection go on."""
 
@@ -429,7 +432,7 @@ class HTTPExchange:
     def _answer(self, message: ResponseMessage, body: bytes) -> None:
         """Send a whole answer."""
         if not self._is_complete:
-            self._channel.http.leave_content()
+            self._channel.leave_content()
         message.content = body if type(body) is bytes else bytes(body)
         if self._gateway.compression is not None:
             self._gateway.compression.compress(self.head, message, at_once=True)
@@ -487,7 +490,7 @@ class HTTPExchange:
                 self._channel.write(framing.part_bytes(end))
             self._channel.write(framing.end_bytes())
         if not self._is_complete:
-            self._channel.http.leave_content()
+            self._channel.leave_content()
         self._finish(message, self._content_bytes)
 
     def _answer_with_file(self, message: ResponseMessage, path: str) -> None:
@@ -495,7 +498,7 @@ class HTTPExchange:
         message.content = FileWrapper(file)
         message.close = file.close
         if not self._is_complete:
-            self._channel.http.leave_content()
+            self._channel.leave_content()
         self._is_answered = True
         self._wake()
         self._channel.answer_with_file(message)

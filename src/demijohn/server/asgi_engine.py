@@ -194,7 +194,7 @@ class ASGIEngine(Engine):
         """Begin an exchange, and see whether it is over already. Returns as `Engine._answer`."""
         if route is not self._gateway.route:  # a page of the server's own
             if client.http.incoming is not None:
-                client.http.leave_content()
+                _leave_content(client)
             return super()._answer(member, client, head, route)
         channel = client.channel = Channel(self, client)
         exchange_type = HTTPExchange if client.http.upgraded is None else WebSocketExchange
@@ -213,7 +213,7 @@ class ASGIEngine(Engine):
                     or self._gateway.hooks is not None
                 ):
                     self._ended(channel, task)
-        except Exception as error:  # of an application that is called and does not return a coroutine
+        except BaseException as error:  # of a hook, or an application that is called and does not return a coroutine
             channel.exchange.ended(error)
         finally:
             channel.is_in_first_step = False
@@ -339,6 +339,12 @@ class ASGIEngine(Engine):
         self._close(channel.client)
 
 
+def _leave_content(client: Client) -> None:
+    """Do without what is still to come of a request. Its sender, which goes on with it, is to read the answer."""
+    client.http.leave_content()
+    client.lingers = True
+
+
 class Channel:
     """A connection, for as long as an application works on it: `asgi.Channel`.
 
@@ -413,6 +419,9 @@ class Channel:
             self.is_released = True
             self._engine.release(self, message, content_bytes)
 
+    def leave_content(self) -> None:
+        _leave_content(self.client)
+
     def answer_with_file(self, message: ResponseMessage) -> None:
         self.is_released = True
         self._engine.answer_with_file(self, message)
@@ -424,7 +433,8 @@ class Channel:
 
     def events(self) -> int:
         """Return what to wait for."""
-        reads = self._finished_with is None and self.exchange.wants_input
+        # What is read may have to be answered at once, as pings are: not to a peer that reads nothing itself.
+        reads = self._finished_with is None and self.exchange.wants_input and self.unsent_bytes <= _UNSENT_BYTES
         return (READ if reads else 0) | (WRITE if self._unsent else 0)
 
     def deadline(self) -> float:

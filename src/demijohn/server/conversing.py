@@ -277,8 +277,8 @@ class ConversingEngine(NativeEngine):
     def _stays_silent(self, client: Any) -> bool:
         return isinstance(client, PeerRequest) or super()._stays_silent(client)
 
-    def _answer_with(self, client: Any, error: ProtocolError) -> None:
+    def _answer_with(self, client: Any, error: ProtocolError, head: RequestHead | None = None) -> None:
         if isinstance(client, PeerRequest):
             self._finish_request(client, plain_answer(error.status, error.detail))
         else:
-            super()._answer_with(client, error)
+            super()._answer_with(client, error, head)

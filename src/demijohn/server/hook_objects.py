@@ -191,7 +191,7 @@ class HookedGateway:
         answer: ResponseMessage | Suspended
         try:
             self._hooks.before(request)
-        except Exception:  # the user's code: as when a view fails
+        except BaseException:  # the user's code: as when a view fails
             answer = internal_error(head)
         else:
             answer = self._gateway.handle(head)

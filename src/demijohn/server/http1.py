@@ -554,8 +554,11 @@ class Connection(Answers):
             self._spool = None
         self._body_bytes = 0
 
-    def respond_to_error(self, error: ProtocolError) -> bytes:
-        """Return the answer to a request that was refused. It is the connection's last."""
-        head = self._head or RequestHead("GET", b"/", HTTP_11, [], self._origin)
+    def respond_to_error(self, error: ProtocolError, head: RequestHead | None = None) -> bytes:
+        """Return the answer to a request that was refused. It is the connection's last.
+
+        head: of a request that was complete; None for the one that is arriving.
+        """
+        head = head or self._head or RequestHead("GET", b"/", HTTP_11, [], self._origin)
         self.end()
         return self.respond(head, plain_answer(error.status, error.detail))

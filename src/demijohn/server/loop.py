@@ -358,7 +358,8 @@ class Engine(Accepting):
         self._finish_if_drained()
 
     def _finish_if_drained(self) -> None:
-        if self._drain_begun and not self._clients:
+        # There are listeners until the last of those who wait there is accepted, while other threads close connections.
+        if self._drain_begun and not self._listeners and not self._clients:
             self._finish()
 
     def _exchange(self, member: Member, client: Client) -> None:

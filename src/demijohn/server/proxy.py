@@ -187,9 +187,10 @@ def _tells_of_tls(records: bytes) -> bool:
 
 # -- fields of the request ------------------------------------------------------------------------------------
 
-# RFC 7239 §4: parts of an element, whose values may be quoted.
-_PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*(?:;|$)')
-_ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
+# RFC 7239 §4: parts of an element, whose values may be quoted. Clients may write them: nothing is tried twice.
+_PAIR = re.compile(r'(?:^|(?<=;))\s*+([A-Za-z]++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*+))\s*+(?:;|$)')
+_ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+")++')
+_WELL_QUOTED = re.compile(r'(?:[^"]++|"(?:[^"\\]|\\.)*+")*+')
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|([0-9A-Fa-f:.]+))(?::([0-9]{1,5}))?")
 
 
@@ -226,55 +227,60 @@ class Forwarding:
         return head.origin if scheme == head.origin.scheme else replace(head.origin, scheme=scheme)
 
     def _by_x_forwarded(self, head: RequestHead, origin: Origin) -> Origin:
-        nodes = [_node(text) for text in _list_of(head, b"x-forwarded-for")]
-        index = self._client_index(nodes)
-        client = origin.client if index is None else nodes[index]
+        _, client = self._client(reversed(_list_of(head, b"x-forwarded-for")))
         hosts = _list_of(head, b"x-forwarded-host")
         host = hosts[-1].encode("latin-1") if hosts else None
-        return replace(origin, client=client, host=host if host and is_authority(host) else None)
+        return replace(origin, client=client or origin.client, host=host if host and is_authority(host) else None)
 
     def _by_forwarded(self, head: RequestHead) -> Origin:
-        elements = [_pairs(text) for text in _elements(head)]
-        index = self._client_index([_node(element.get("for", "")) for element in elements])
-        if index is None:
+        elements = _elements(head)
+        number, client = self._client(_pairs(text).get("for", "") for text in reversed(elements))
+        if client is None:
             return head.origin
-        element = elements[index]
+        element = _pairs(elements[-number])
         scheme = element.get("proto", head.origin.scheme).lower()
         host = element.get("host", "").encode("latin-1")
         return replace(
             head.origin,
-            client=_node(element.get("for", "")),
+            client=client,
             scheme=scheme if scheme in ("http", "https") else head.origin.scheme,
             host=host if host and is_authority(host) else None,
         )
 
-    def _client_index(self, nodes: list[Address | None]) -> int | None:
-        """Return which of the nodes is the client: from the last one on, the first that is no proxy of ours.
+    def _client(self, nodes: Iterable[str]) -> tuple[int, Address | None]:
+        """Return which of the nodes is the client, counted from 1, and its address; None when there is none.
 
-        What stands before it was said by somebody who is not trusted.
+        nodes: from the last one on. The client is the first that is no proxy of ours; what comes after it was said by
+        somebody who is not trusted, and is not looked at, for there may be much of it.
         """
-        found = None
-        for index in range(len(nodes) - 1, -1, -1):
-            node = nodes[index]
+        client = None
+        count = 0
+        for text in nodes:
+            node = _node(text)
             if node is None:
                 break
-            found = index
+            client = node
+            count += 1
             # "*" trusts whoever connects; it says nothing about the proxies before that one.
             if self._trusted.has_all or node[0] not in self._trusted:
                 break
-        return found
-
-
-def _values(head: RequestHead, name: bytes) -> str:
-    return ",".join(value.decode("latin-1") for known, value in head.fields if known == name)
+        return count, client
 
 
 def _list_of(head: RequestHead, name: bytes) -> list[str]:
-    return [text for part in _values(head, name).split(",") if (text := part.strip())]
+    values = ",".join(value.decode("latin-1") for known, value in head.fields if known == name)
+    return [text for part in values.split(",") if (text := part.strip())]
 
 
 def _elements(head: RequestHead) -> list[str]:
-    return _ELEMENT.findall(_values(head, b"forwarded"))
+    """Return the elements of all field lines, each line for itself: a quote without its end is no other line's."""
+    elements = []
+    for text in (value.decode("latin-1") for known, value in head.fields if known == b"forwarded"):
+        well_quoted = _WELL_QUOTED.match(text)
+        assert well_quoted is not None
+        end = well_quoted.end()
+        elements += [*_ELEMENT.findall(text[:end]), *filter(None, re.split('[",]', text[end:]))]
+    return elements
 
 
 def _pairs(element: str) -> dict[str, str]:

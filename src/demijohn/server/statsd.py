@@ -11,8 +11,10 @@ import logging
 import socket
 import threading
 from collections import Counter
+from typing import Any
 
 from ..message import RequestHead, ResponseMessage
+from .log import log
 from .settings import Settings
 from .slots import Slot, SlotTable
 from .sockets import Listener
@@ -26,7 +28,6 @@ class Statsd(logging.Handler):
 
     def __init__(self, settings: Settings, slot: Slot, slots: SlotTable, listeners: list[Listener]) -> None:
         super().__init__(logging.WARNING)
-        self._address = _address_of(settings.statsd_host or "")
         self._prefix = f"{settings.statsd_prefix.rstrip('.')}." if settings.statsd_prefix else ""
         self._tags = f"|#{settings.dogstatsd_tags}" if settings.dogstatsd_tags else ""
         self._slot = slot
@@ -35,11 +36,14 @@ class Statsd(logging.Handler):
         self._counting = threading.RLock()  # a signal handler that logs comes in the middle of `send`
         self._counts: Counter[str] = Counter()
         self._durations: list[float] = []
-        family = socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET
-        if not isinstance(self._address, str) and ":" in self._address[0]:
-            family = socket.AF_INET6
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._socket: socket.socket | None = None
+        try:
+            family, self._address = _address_of(settings.statsd_host or "")
+        except OSError as error:
+            log.warning("Nothing is told to the statsd at %s: %s", settings.statsd_host, error.strerror)
+        else:
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
 
     def __call__(
         self, head: RequestHead, message: ResponseMessage, content_bytes: int, wall_s: float, is_complete: bool
@@ -82,14 +86,19 @@ class Statsd(logging.Handler):
         return f"{self._prefix}gunicorn.{name}:{value}{self._tags}\n".encode("ascii", "backslashreplace")
 
     def _send(self, datagram: bytes) -> None:
-        if datagram:
+        if datagram and self._socket is not None:
             with contextlib.suppress(OSError):  # it is not there, or cannot keep up: metrics must not matter
                 self._socket.sendto(datagram.rstrip(b"\n"), self._address)
 
 
-def _address_of(written: str) -> str | tuple[str, int]:
-    """Return where a statsd listens: a path, or host and port."""
+def _address_of(written: str) -> tuple[socket.AddressFamily, Any]:
+    """Return where a statsd listens, as its socket has it: whoever sends keeps watch, and cannot wait for a name.
+
+    Raises OSError for a name that is not known.
+    """
     if written.startswith("unix://"):
-        return written.removeprefix("unix://")
+        return socket.AF_UNIX, written.removeprefix("unix://")
     host, _, port = written.rpartition(":")
-    return host.strip("[]"), int(port)
+    host = host.strip("[]")
+    found = socket.getaddrinfo(host.encode() if host.isascii() else host, port, type=socket.SOCK_DGRAM)
+    return found[0][0], found[0][4]

@@ -144,7 +144,7 @@ class Timekeeping(Answering):
             if self._on_request is not None:
                 message = plain_answer(error.status, error.detail)
                 self._report(head, message, message.content_length or 0, now - since)
-            self._answer_with(client, error)
+            self._answer_with(client, error, head)
 
     def _end_stuck(self, member: Member, since: float, head: RequestHead, limit_s: float) -> None:
         """Answer for a view that does not come back, and do without its thread. What it answers later is dropped."""
@@ -170,7 +170,7 @@ class Timekeeping(Answering):
         if self._on_request is not None:
             message = plain_answer(error.status, error.detail)
             self._report(head, message, message.content_length or 0, wall_s)
-        self._answer_with(client, error)
+        self._answer_with(client, error, head)
         self._lost = [lost for lost in (*self._lost, member) if lost.thread is not None and lost.thread.is_alive()]
         if len(self._lost) >= self._settings.threads and not self._drain_asked:
             log.error("As many threads are lost to such requests as there are for views, so the worker is replaced")

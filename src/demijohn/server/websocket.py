@@ -374,13 +374,14 @@ class WebSocket:
         if self._message_bytes > self.limit_bytes:
             raise _Failed(TOO_BIG, f"a message has more than {self.limit_bytes} bytes")
         parts = self._parts
-        if self._decoder is None:
-            parts.append(payload)  # type: ignore[arg-type]
-        else:
+        part: Message = payload
+        if self._decoder is not None:
             try:
-                parts.append(self._decoder.decode(payload, last))  # type: ignore[arg-type]
+                part = self._decoder.decode(payload, last)
             except UnicodeDecodeError:
                 raise _Failed(INVALID_DATA, "a text message is not UTF-8") from None
+        if part:  # empty frames count for nothing, so there may be any number of them
+            parts.append(part)  # type: ignore[arg-type]
         if last:
             message: Message = b"".join(parts) if self._decoder is None else "".join(parts)  # type: ignore[arg-type]
             self._fragmented = self._decoder = None
