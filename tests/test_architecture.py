@@ -20,10 +20,10 @@ routing views templating ctx commands scaffold blueprints staticfiles fastpath a
 jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
 jsonrpc.orders jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
-jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.timing
+jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.timing jsonrpc.ending
 jsonrpc.telemetry jsonrpc.transport jsonrpc.calls jsonrpc.websocket_transport jsonrpc.client jsonrpc.testing
 jsonrpc.codegen jsonrpc.codegen_python jsonrpc.codegen_typescript jsonrpc.browse
-jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.ending jsonrpc.site jsonrpc.origins
+jsonrpc.conf.global_settings jsonrpc.conf jsonrpc.describe jsonrpc.together jsonrpc.site jsonrpc.origins
 jsonrpc.conversation jsonrpc.mcp jsonrpc.endpoint jsonrpc
 jsonrpc.compat.utils jsonrpc.compat.helpers jsonrpc.compat.encoders jsonrpc.compat.funcutils jsonrpc.compat.typing
 jsonrpc.compat.descriptor jsonrpc.compat.globals jsonrpc.compat.contrib.browse jsonrpc.compat.contrib.openrpc.typing

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import wraps
+from typing import Any
 
 from awaiting import at_gate
 
@@ -58,6 +60,42 @@ async def fail(how: str) -> int:
     if how == "cancelled":
         raise asyncio.CancelledError
     raise RuntimeError("the cellar is flooded")
+
+
+def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate any function, as one does that knows nothing of `async def`."""
+
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        g.thread = threading.current_thread().name
+        return function(*arguments, **named)
+
+    return call
+
+
+def run_to_its_end(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a plain function of one that is `async def`."""
+
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        return asyncio.run(function(*arguments, **named))
+
+    return call
+
+
+@jsonrpc.method()
+@logged
+async def decorated(n: int) -> int:
+    await asyncio.sleep(0)
+    assert "thread" in g
+    return n
+
+
+@jsonrpc.method()
+@run_to_its_end
+async def made_plain(n: int) -> int:
+    await asyncio.sleep(0)
+    return n
 
 
 @jsonrpc.method()

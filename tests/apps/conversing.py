@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from awaiting import at_gate
 from plain import wait_at_gate
 
-from demijohn import Flask, abort, request
+from demijohn import Flask, abort, g, request
 from demijohn.heavy import CallCancelled, progress, report
-from demijohn.jsonrpc import JSONRPC, JSONRPCBlueprint, JSONRPCError
+from demijohn.jsonrpc import JSONRPC, JSONRPCBlueprint, JSONRPCError, JSONRPCView
 
 
 def at_gate_slowly(path: str) -> int:
@@ -20,6 +22,28 @@ def at_gate_slowly(path: str) -> int:
     wait_at_gate(path)
     while True:
         report(1)
+
+
+def needs_key(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a view that is answered only to those who have the key."""
+
+    @wraps(view)
+    def guarded_view(**arguments: Any) -> Any:
+        return view(**arguments) if request.headers.get("X-Key") == "sesame" else abort(401)
+
+    return guarded_view
+
+
+class Keyed(JSONRPCView):
+    """A view with a decorator, which counts what each of its instances answers."""
+
+    decorators = [needs_key]  # noqa: RUF012
+    answered = 0
+
+    def dispatch_request(self, **arguments: Any) -> Any:
+        self.answered += 1
+        g.answered = self.answered
+        return super().dispatch_request(**arguments)
 
 
 def make(**options: Any) -> Flask:
@@ -117,6 +141,10 @@ def make(**options: Any) -> Flask:
             app.logger.error("it has ended")
 
     @jsonrpc.method()
+    def nothing() -> tuple[None, int]:
+        return None, 204
+
+    @jsonrpc.method()
     def port() -> str:
         return str(request.environ["REMOTE_PORT"])
 
@@ -129,11 +157,18 @@ def make(**options: Any) -> Flask:
     cellar = JSONRPCBlueprint("cellar", __name__)
     cellar.register(lambda_of_cellar, "count")
     jsonrpc.register_blueprint(app, cellar, "/cellar")
+    keyed = JSONRPCBlueprint("keyed", __name__, jsonrpc_site_api=Keyed)
+    keyed.register(answered_by_instance, "answered")
+    jsonrpc.register_blueprint(app, keyed, "/keyed")
     return app
 
 
 def lambda_of_cellar() -> int:
     return 12
+
+
+def answered_by_instance() -> int:
+    return int(g.answered)
 
 
 def heavy_work(n: int) -> int:

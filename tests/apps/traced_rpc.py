@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from awaiting import at_gate
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -20,7 +21,7 @@ trace.set_tracer_provider(provider)
 
 app = Flask(__name__)
 app.config.update(JSONRPC_OPENTELEMETRY=True, JSONRPC_SERVER_TIMING=True)
-jsonrpc = JSONRPC(app, "/api")
+jsonrpc = JSONRPC(app, "/api", websocket=True)
 meeting = asyncio.Barrier(3)
 
 
@@ -30,6 +31,17 @@ async def meet(name: str) -> str:
     with trace.get_tracer("app").start_as_current_span(name):
         await meeting.wait()
         return name
+
+
+@jsonrpc.method()
+async def wait(path: str) -> None:
+    async with at_gate(path):
+        pass
+
+
+@app.route("/codes")
+def codes() -> list[Any]:
+    return [(span.attributes or {}).get("rpc.response.status_code") for span in exporter.get_finished_spans()]
 
 
 @app.route("/spans")

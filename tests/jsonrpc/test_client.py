@@ -331,6 +331,7 @@ NOT_ANSWERS = [
     (answer(RESULT | {"id": 2}), "answered another call than 1"),
     (answer({"jsonrpc": "2.0", "id": 1}), "answered another call than 1"),
     (answer({"jsonrpc": "2.0", "id": 1, "error": "no"}), "with an error that is none of JSON-RPC"),
+    (answer(b"[" * 100_000), r"answered 200 with '\[\["),
     (b"nonsense\r\n\r\n", "did not answer: the server's answer is no HTTP"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{}", "before its answer was whole"),
     (None, "before its answer was whole"),
@@ -344,6 +345,14 @@ def test_what_is_no_answer_is_said_with_the_address(run: Run, scripted: Scripted
         run(scripted.url, one_call)
     assert str(caught.value).startswith(scripted.url)
     assert isinstance(caught.value, ConnectionError)
+
+
+def test_ids_that_no_client_has_sent_are_passed_over(scripted: Scripted) -> None:
+    scripted.answers = [answer([{"id": [1], "result": "no"}, {"id": {}, "result": "no"}, RESULT])]
+    with Client(scripted.url) as client:
+        with client.batch() as batch:
+            answered = batch.m()
+        assert answered.result() == "yes"
 
 
 def test_a_refused_notification_is_said(run: Run, scripted: Scripted) -> None:
@@ -389,6 +398,7 @@ RETRIED = {"retries": 2, "retry_pause_s": 0.0}
         answer(b"", "503 Service Unavailable"),
         answer(b"", "503 Service Unavailable", "Retry-After: \xb2"),
         answer(b"", "429 Too Many Requests", "Retry-After: 0"),
+        answer(b"", "429 Too Many Requests", f"Retry-After: Mon, 01 Jan 2024 00:00:00 +{'9' * 30}"),
     ],
 )
 def test_a_call_that_was_not_run_is_sent_again(run: Run, scripted: Scripted, refusal: bytes) -> None:

@@ -316,6 +316,8 @@ ORIGINS = [
     ("https://lab.example", "127.0.0.1:8000", False),
     ("null", "127.0.0.1:8000", False),
     ("https://friend.example.evil.example", "lab.example", False),
+    ("http://[::1", "127.0.0.1:8000", False),
+    ("http://[evil]", "lab.example", False),
 ]
 
 

@@ -101,6 +101,17 @@ def test_a_method_is_called_only_when_its_auth_says_so(app: Flask, jsonrpc: JSON
     assert post(app, "open").json["result"] == "open"
 
 
+def test_an_auth_that_hands_on_what_another_has_to_wait_for_lets_nobody_in_unasked(
+    app: Flask, jsonrpc: JSONRPC
+) -> None:
+    async def knows_the_key(call: Call) -> bool:
+        return request.headers.get("X-Key") == "sesame"
+
+    jsonrpc.register(lambda: "treasure", "secret", auth=lambda call: knows_the_key(call))
+    assert post(app, "secret", **{"X-Key": "sesame"}).json["result"] == "treasure"
+    assert post(app, "secret").status_code == 403
+
+
 def test_with_quirks_too_nothing_is_called_without_its_auth(app: Flask) -> None:
     jsonrpc = quirks.JSONRPC(app, "/api")
 

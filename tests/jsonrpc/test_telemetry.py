@@ -73,6 +73,8 @@ def make_app(kind: Any = JSONRPC, **config: Any) -> Flask:
             abort(403)
         if how == "result":
             return "no number"  # type: ignore[return-value]
+        if how == "exit":
+            sys.exit(3)
         raise RuntimeError("the cellar is flooded")
 
     return app
@@ -126,9 +128,10 @@ def test_what_an_instrumentation_of_http_has_opened_is_the_parent(spans: InMemor
         (call("fail", "abort"), -32000, 0),
         (call("fail", "result"), -32603, 1),
         (call("fail", "exception"), -32000, 1),
+        (call("fail", "exit"), -32000, 1),
         (call("fail", 1), -32602, 0),
     ],
-    ids=["error", "abort", "wrong result", "exception", "wrong params"],
+    ids=["error", "abort", "wrong result", "exception", "exit", "wrong params"],
 )
 def test_a_call_that_fails_says_so(spans: InMemorySpanExporter, sent: Any, code: int, recorded: int) -> None:
     assert post(make_app(), sent).json["error"]["code"] == code
@@ -146,6 +149,12 @@ def test_a_method_that_nobody_knows_does_not_name_the_span(spans: InMemorySpanEx
     assert (span.name, attributes["rpc.method"], attributes["error.type"]) == ("jsonrpc", "_OTHER", "-32601")
     assert attributes["rpc.method_original"] == "x" * 100
     assert "jsonrpc.request.id" not in attributes
+
+
+def test_of_a_long_id_the_span_has_the_beginning(spans: InMemorySpanExporter) -> None:
+    assert post(make_app(), call("Math.add", 1, id="x" * 5000)).json["id"] == "x" * 5000
+    (span,) = of_calls(spans)
+    assert (span.attributes or {})["jsonrpc.request.id"] == "x" * 100
 
 
 def test_each_call_of_a_batch_has_a_span_of_its_own(spans: InMemorySpanExporter) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from demijohn.jsonrpc import Client, RemoteError
+
 APPS = Path(__file__).parents[1] / "apps"
 
 
@@ -101,6 +103,9 @@ def test_a_plain_call_of_a_batch_begins_when_those_before_it_have_ended(server: 
 
 CONTENTS = {
     "result": call("created"),
+    "decorated": call("decorated", n=3),
+    "made a plain function": call("made_plain", n=3),
+    "decorated, in a batch": [call("decorated", 1, n=1), call("made_plain", 2, n=2), call("decorated", 3, n="x")],
     "error": call("fail", how="error"),
     "abort": call("fail", how="abort"),
     "exception": call("fail", how="exception"),
@@ -131,6 +136,8 @@ def test_on_the_loop_calls_are_answered_as_without_one(server: Any, monkeypatch:
         status, answer, headers = post(server, content)
         assert (status, essence(answer)) == (without.status_code, essence(without.get_json(silent=True))), name
         assert headers.get("X-Made") == without.headers.get("X-Made"), name
+    assert post(server, CONTENTS["decorated"])[1] == {"id": 1, "jsonrpc": "2.0", "result": 3}
+    assert post(server, CONTENTS["made a plain function"])[1]["result"] == 3
 
 
 def essence(answer: Any) -> Any:
@@ -148,3 +155,17 @@ def test_each_of_the_calls_that_wait_together_has_a_span_of_its_own(serve: Calla
     assert re.fullmatch(r'batch;desc="3 calls";dur=[\d.]+, meet;desc="3 calls";dur=[\d.]+', headers["Server-Timing"]), (
         headers
     )
+
+
+def test_a_call_that_its_caller_has_cancelled_is_traced_as_that(serve: Callable[..., Any], gate: Any) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="pip install -r requirements-dev.lock")
+    server = serve("traced_rpc:app", "--threads", "2", "--workers", "1")
+    server.wait_until_ready()
+    with Client("ws://{}:{}/api".format(*server.address)) as client:
+        running = client.start("wait", [str(gate.path)])
+        gate.wait_for_view()
+        running.cancel()
+        with pytest.raises(RemoteError) as cancelled:
+            running.result(30.0)
+        assert cancelled.value.code == -32800
+    assert json.loads(server.get("/codes").text) == ["-32800"]

@@ -128,6 +128,7 @@ CONTENTS = {
     "batch": [call("add", a=1, b=2), 1, call("fail", 2, how="error"), notification("fail", how="abort")],
     "batch of notifications": [notification("add", a=1, b=2), notification("fail", how="error")],
     "cancel in a batch": [call("rpc.cancel", id=7)],
+    "cancel with an id that is none": call("rpc.cancel", [1], id=1),
     "cancel of another version": {"jsonrpc": "1.0", "id": 1, "method": "rpc.cancel", "params": {"id": 1}},
     "unknown method of the specification": call("rpc.nothing"),
     "discovery": call("rpc.discover"),
@@ -262,6 +263,12 @@ def test_the_hooks_of_the_application_guard_the_handshake_and_each_call(server: 
     assert peer.ask(call("add", 6, a=1, b=1)) == {"jsonrpc": "2.0", "id": 6, "result": 2}
 
 
+def test_the_view_of_a_post_guards_each_call_with_its_decorators_too(server: Any) -> None:
+    keyed = Peer(server, "/api/keyed", additional_headers={"X-Key": "sesame"})
+    assert [keyed.ask(call("answered"))["result"] for _ in range(2)] == [1, 1]  # by an instance of its own
+    assert Peer(server, "/api/keyed").ask(call("answered"))["error"]["data"] == {"status": 401}
+
+
 @pytest.mark.parametrize("application", ["strict"])
 def test_limits_are_those_of_a_post(server: Any) -> None:
     peer = Peer(server)
@@ -298,6 +305,7 @@ ORIGINS = {
     "http://testserver.evil.example": False,
     "null": False,
     "http://testserver:x": False,
+    "http://[testserver": False,
 }
 
 
@@ -310,7 +318,7 @@ def test_only_pages_of_the_server_and_of_named_origins_may_connect(server: Any) 
         with pytest.raises(InvalidStatus) as refused:
             Peer(server, origin=origin)
         assert refused.value.response.status_code == 403
-        server.wait_for(f"refused a WebSocket of a page at {origin} to testserver")
+        server.wait_for(re.escape(f"refused a WebSocket of a page at {origin} to testserver"))
 
 
 def test_a_malformed_handshake_is_refused(server: Any) -> None:
@@ -484,6 +492,17 @@ def test_what_cannot_be_cancelled_is_left_alone(peer: Peer) -> None:
     assert peer.ask(call("rpc.cancel", 3, id=3))["result"] is False
     peer.send(notification("rpc.cancel"))
     assert peer.ask(call("add", 4, a=1, b=1))["id"] == 4
+    for params in (b'"\xff"', b"[" * 60000 + b"]" * 60000, b'{"id": "\\ud800"}'):
+        asked = b'{"jsonrpc": "2.0", "id": 5, "method": "rpc.cancel", "params": %b}' % params
+        assert peer.ask(asked)["error"]["code"] in (-32602, -32700), params[:20]
+    assert peer.ask(call("add", 6, a=1, b=1))["id"] == 6
+
+
+def test_a_call_is_answered_whatever_its_status(peer: Peer) -> None:
+    assert peer.ask(call("nothing")) == {"jsonrpc": "2.0", "id": 1, "result": None}
+    assert peer.ask([call("nothing", 2)]) == [{"jsonrpc": "2.0", "id": 2, "result": None}]
+    peer.send(notification("nothing"))
+    assert peer.ask(call("add", 3, a=1, b=1))["id"] == 3
 
 
 # -- the end ----------------------------------------------------------------------------------------

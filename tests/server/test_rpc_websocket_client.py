@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shutil
 import signal
 import ssl
@@ -87,6 +88,13 @@ def test_calls_of_many_threads_share_one_connection(client: Client, gate: Any) -
         assert len({each.result() for each in [threads.submit(client.port) for _ in range(5)]}) == 1
         gate.open()
         assert {each.result() for each in waiting} == {"awaited"}
+
+
+def test_long_calls_and_long_results_cross_each_other(client: Client) -> None:
+    text = random.randbytes(2_000_000).hex()  # which no compression makes short
+    with ThreadPoolExecutor(4) as threads:
+        echoed = threads.map(lambda _: client.call("repeat", [text, 1], timeout_s=PATIENCE_S) == text, range(12))
+        assert all(echoed)
 
 
 def test_progress_is_told_in_the_thread_of_the_caller(client: Client) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -89,7 +89,7 @@ class Calls:
         """Return the JSON of an answer; raise TransportError when there is none."""
         try:
             return msgspec.json.decode(reply.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             shown = reply.content[:100].decode(errors="replace").strip()
             self.no_answer(f"answered {reply.status}" + (f" with {shown!r}" if shown else ""), reply.status)
 
@@ -109,7 +109,8 @@ class Calls:
             self.raise_error(content["error"], status)
         if not isinstance(content, list):
             self.no_answer(f"answered {status} with something else than the responses of a batch", status)
-        by_id = {response.get("id"): response for response in content if isinstance(response, dict)}
+        responses = [response for response in content if isinstance(response, dict)]
+        by_id = {id: response for response in responses if isinstance(id := response.get("id"), Hashable)}
         return {id: by_id.get(id) for id in ids}
 
     def raise_error(self, error: Any, status: int) -> NoReturn:

@@ -202,7 +202,7 @@ def _retry_after(reply: Reply) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -278,7 +278,8 @@ class BaseClient(Named[R]):
         return {"on_progress": on_progress} if on_progress is not None and self._tells_progress else {}
 
     def _headers(self) -> dict[str, str]:
-        told = self._tracing.headers()
+        # On a connection that has many calls the header fields are those of its handshake, and of no single one.
+        told = {} if self._tells_progress else self._tracing.headers()
         return self._calls.headers | told if told else self._calls.headers
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,10 @@ from ..message import Offer, RequestHead, ResponseMessage
 from ..reporting import Follower, current
 from ..routing import Route
 from ..typing import Peer
-from ..views import Inside
+from ..views import Inside, View
 from ..wrappers import Response
 from . import encoding, protocol
+from .ending import as_answered
 from .origins import is_own_page
 from .protocol import (
     ABSENT,
@@ -71,6 +72,12 @@ _outline_of = msgspec.json.Decoder(_Outline | list[_Outline]).decode
 
 def _is_id(value: Any) -> bool:
     return value is None or type(value) in (str, int, float)
+
+
+def _cancels(outline: _Outline) -> bool:
+    """Whether a message is `rpc.cancel`; one that is no Request object is answered as such."""
+    has_id = outline.id is ABSENT or _is_id(outline.id)
+    return outline.method == CANCEL and outline.jsonrpc == protocol.VERSION and has_id
 
 
 class Exchange:
@@ -197,13 +204,7 @@ class FollowedSite(JSONRPCSite):
         return call
 
     def handle_exception(self, call: Call, error: BaseException) -> Answer:
-        running = current.get()
-        if running is not None and running.is_cancelled():
-            from ..heavy.errors import CallCancelled  # for its cost
-
-            if isinstance(error, CallCancelled):
-                error = RequestCancelled()
-        return super().handle_exception(call, error)
+        return super().handle_exception(call, as_answered(error))
 
     def _member_in_steps(self, member: Any) -> Steps[Answer]:
         steps = super()._member_in_steps(member)
@@ -238,12 +239,14 @@ def _followed_class(cls: type[JSONRPCSite]) -> type[JSONRPCSite]:
 class WebSocketView:
     """The view of a site for WebSockets: of their handshakes, and of the messages that come after.
 
-    make_view: returns the view that answers a POST to a site; `can_wait` says whether it has `in_steps`.
+    view_class: of the view that answers a POST to the site; `can_wait` says whether it has `in_steps`.
     """
 
-    def __init__(self, site: JSONRPCSite, make_view: Callable[[JSONRPCSite], Any], can_wait: bool) -> None:
+    def __init__(self, site: JSONRPCSite, view_class: type[View], can_wait: bool) -> None:
         self.site = site
-        self._view = make_view(_followed(site))
+        self._stock: Any = view_class(_followed(site)) if can_wait else None  # type: ignore[call-arg]
+        # With its decorators, and an instance for each message as for each POST.
+        self._view = view_class.as_view("message", jsonrpc_site=_followed(site))
         self._can_wait = can_wait
         self._routes: dict[str, Route] = {}
 
@@ -276,8 +279,8 @@ class WebSocketView:
         tokens = _exchange.set(exchange), current.set(None)
         try:
             if self._can_wait:  # the stock view: without the detours that find its method
-                return self._view.post()
-            return current_app.ensure_sync(self._view.dispatch_request)()
+                return self._stock.post()
+            return current_app.ensure_sync(self._view)()
         finally:
             _exchange.reset(tokens[0])
             current.reset(tokens[1])
@@ -292,7 +295,7 @@ class WebSocketView:
             yield None
             return self.answer()
         _exchange.set(exchange)  # the context is the message's own, and is dropped with it
-        return (yield from self._view.in_steps())
+        return (yield from self._stock.in_steps())
 
     def _open(self) -> Response:
         """Answer a handshake."""
@@ -354,7 +357,7 @@ class RPCConversation:
         else:
             if isinstance(outline, list):
                 exchange, method = self._exchange_of(outline, is_batch=True), None
-            elif outline.method == CANCEL and outline.jsonrpc == protocol.VERSION:
+            elif _cancels(outline):
                 self._cancel(outline)
                 return None
             else:
@@ -364,7 +367,7 @@ class RPCConversation:
         return self._request(content, exchange, method)
 
     def _exchange_of(self, outlines: list[_Outline], is_batch: bool) -> Exchange:
-        ids = [outline.id for outline in outlines if _is_id(outline.id)]
+        ids = list(dict.fromkeys(outline.id for outline in outlines if _is_id(outline.id)))
         are_notifications = all(outline.id is ABSENT and type(outline.method) is str for outline in outlines)
         return Exchange(self, ids, is_batch, are_notifications)
 
@@ -395,10 +398,12 @@ class RPCConversation:
                 return None
             exchange.is_answered = True  # too late to cancel it
         text = _response_in(message, content)
-        if text is not None or exchange.is_silent or message.status.startswith("204"):
+        if text is not None or exchange.is_silent:
             return text
-        # A hook of the application, or the server, has answered in the place of the method.
         id = exchange.ids[0] if exchange.ids and not exchange.is_batch else None
+        if message.status.startswith("204") and not exchange.is_batch:
+            return _text_of(protocol.response(id, None))
+        # A hook of the application, or the server, has answered in the place of the method.
         return _text_of(protocol.error_response(id, _of_status(int(message.status[:3])).jsonrpc_format))
 
     # -- from and to the caller ------------------------------------------------------------------------
@@ -407,7 +412,7 @@ class RPCConversation:
         """Do what a caller asks for: `rpc.cancel` with the id of a call."""
         try:
             params = msgspec.json.decode(outline.params)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             params = None
         match params:
             case {"id": id} | [id] if _is_id(id):

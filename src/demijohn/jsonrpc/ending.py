@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..reporting import current
+from .protocol import RequestCancelled
+
 
 class MethodEnded(Exception):
     """A method that is `async def` has ended itself by `error`, which would end more than its call."""
@@ -45,3 +48,14 @@ def _is_cancelled() -> bool:
 
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def as_answered(error: BaseException) -> BaseException:
+    """Return what a caller is told for what a call has raised: where it has cancelled the call, that."""
+    follower = current.get()
+    if follower is not None and follower.is_cancelled():
+        from ..heavy.errors import CallCancelled  # for its cost
+
+        if isinstance(error, CallCancelled):
+            return RequestCancelled()
+    return error

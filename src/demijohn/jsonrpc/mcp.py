@@ -403,7 +403,10 @@ def _may_come_from(origin: str | None, host: str) -> bool:
     config = current_app.config
     if origin in (config.get("JSONRPC_MCP_ORIGINS") or ()):
         return True
-    page, server = urlsplit(origin).hostname, urlsplit(f"//{host}").hostname
+    try:
+        page, server = urlsplit(origin).hostname, urlsplit(f"//{host}").hostname
+    except ValueError:  # an address that is none
+        return False
     if page in _LOOPBACK:
         return server in _LOOPBACK
     # Host is one of TRUSTED_HOSTS where there are any: reading it has made sure of that.

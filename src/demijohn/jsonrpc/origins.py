@@ -19,10 +19,9 @@ def is_own_page(origin: str | None, host: str, others: Collection[str]) -> bool:
     """
     if origin is None or origin in others or "*" in others:
         return True
-    page = urlsplit(origin)
-    default = _PORTS.get(page.scheme)
     try:
-        asked = urlsplit(f"//{host}")
+        page, asked = urlsplit(origin), urlsplit(f"//{host}")
+        default = _PORTS.get(page.scheme)
         return page.hostname == asked.hostname is not None and (page.port or default) == (asked.port or default)
-    except ValueError:  # a port that is none
+    except ValueError:  # an address or a port that is none
         return False

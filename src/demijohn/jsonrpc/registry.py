@@ -46,7 +46,9 @@ class Method:
         # How it is shown to language models, from the option `mcp`: a Tool, True, or nothing.
         self.tool: Any = None
         self.auth: Callable[[Call], Any] | None = None
+        # `async def` itself, or in a decorator that is not: that one may block, and what it returns may wait or not.
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.is_wrapped = self.is_async and not inspect.iscoroutinefunction(function)
         # Through functools.wraps to the function that was decorated: that one's parameters are what a client knows.
         self.signature = inspect.signature(function)
         self.hints = _hints_of(function)

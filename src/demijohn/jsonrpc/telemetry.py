@@ -20,6 +20,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from werkzeug.exceptions import HTTPException
 
 from ..globals import request
+from .ending import as_answered
 from .openrpc import DISCOVER_METHOD_NAME
 from .protocol import ABSENT, VERSION, Call, InternalError, JSONRPCError, ServerError
 from .registry import Registry, WrongResult
@@ -27,6 +28,8 @@ from .registry import Registry, WrongResult
 _SCOPE = "demijohn.jsonrpc"
 # Both are of the conventions: what they call a method that nobody knows, and where its durations are divided.
 _UNKNOWN = "_OTHER"
+# Of what a client has called something, in a span.
+_MOST_CHARACTERS = 100
 _BOUNDARIES_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
 
@@ -41,7 +44,8 @@ class ServerTracing:
     def __call__(self, call: Call) -> Iterator[None]:
         is_known = self._methods.get(call.method) is not None or call.method == DISCOVER_METHOD_NAME
         attributes = {"rpc.system.name": "jsonrpc", "rpc.method": call.method if is_known else _UNKNOWN}
-        more = _identity(call) if is_known else _identity(call) | {"rpc.method_original": call.method[:100]}
+        unknown = {} if is_known else {"rpc.method_original": call.method[:_MOST_CHARACTERS]}
+        more = _identity(call) | unknown
         around = _parent()
         begun = time.perf_counter()
         span = self._tracer.start_span(
@@ -50,8 +54,9 @@ class ServerTracing:
         token = context.attach(trace.set_span_in_context(span, around))
         try:
             yield
-        except Exception as error:
-            attributes |= _failed(span, _code_of(error), error)
+        except BaseException as error:
+            answered = as_answered(error)
+            attributes |= _failed(span, _code_of(answered), answered)
             raise
         finally:
             context.detach(token)
@@ -110,17 +115,21 @@ def _parent() -> context.Context:
 
 def _identity(call: Call) -> dict[str, str]:
     told = {"jsonrpc.protocol.version": VERSION}
-    return told if call.id is None or call.id is ABSENT else told | {"jsonrpc.request.id": str(call.id)}
+    if call.id is not None and call.id is not ABSENT:
+        told["jsonrpc.request.id"] = str(call.id)[:_MOST_CHARACTERS]
+    return told
 
 
-def _code_of(error: Exception) -> int:
-    """Return the code that a client is answered for what a method raised."""
+def _code_of(error: BaseException) -> int | None:
+    """Return the code that a client is answered for what a method raised; None when it gets no answer of the method."""
     if isinstance(error, JSONRPCError):
         return error.code
-    return InternalError.code if isinstance(error, WrongResult) else ServerError.code
+    if isinstance(error, WrongResult):
+        return InternalError.code
+    return ServerError.code if isinstance(error, Exception | SystemExit) else None
 
 
-def _failed(span: Span, code: int | None, error: Exception) -> dict[str, str]:
+def _failed(span: Span, code: int | None, error: BaseException) -> dict[str, str]:
     """Tell the span that the call failed, and return what the durations are told of it."""
     told = {"error.type": type(error).__qualname__ if code is None else str(code)}
     if code is not None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import select
+import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +37,9 @@ T = TypeVar("T")
 # What says how content is sent, where none is.
 _OF_CONTENT = frozenset({"accept", "content-type", "user-agent"})
 _GOING_AWAY = 1001  # RFC 6455 §7.4.1
+# How long a call that is given up waits to say so.
+_CANCELLING_S = 1.0
+_NO_ROOM = "the server takes no more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +112,14 @@ class Outstanding:
         content = message.encode() if isinstance(message, str) else message
         try:
             said = _outlines_of(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(said, _Outline) and said.method is not None:
             if said.method == PROGRESS:
                 self._report(said)
             return
         outlines = said if isinstance(said, list) else [said]
-        awaited = next(filter(None, (self._by_id.get(outline.id) for outline in outlines)), None)
+        awaited = next(filter(None, (self._awaited(outline.id) for outline in outlines)), None)
         if awaited is None and isinstance(said, _Outline) and said.id is None:
             awaited = self._nameless()
         if awaited is not None:
@@ -124,11 +130,15 @@ class Outstanding:
         try:
             told = _reported(said.params)
             progress = msgspec.convert(told, Progress)
-        except msgspec.ValidationError:
+        except (ValueError, RecursionError):
             return
-        awaited = self._by_id.get(told.get("id"))
+        awaited = self._awaited(told.get("id"))
         if awaited is not None:
             awaited.put(progress)
+
+    def _awaited(self, id: Any) -> Awaited | None:
+        """Return the message that a call of this id is in; a server may say anything, also what is no key of a dict."""
+        return self._by_id.get(id) if isinstance(id, Hashable) else None
 
     def _nameless(self) -> Awaited | None:
         """Return what an error without an id stands for: a batch that was refused as one, else the oldest call."""
@@ -159,14 +169,23 @@ def _options(url: str, headers: dict[str, str], tls: ssl.SSLContext | None, time
     return options
 
 
+def _socket_to(url: str, timeout_s: float) -> socket.socket:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    return socket.create_connection((parts.hostname or "", port), timeout_s)
+
+
 def _refusal(error: Exception, url: str) -> Reply:
     """Return what the server answered to the handshake. Raises NotSent or ConnectTimeout when that is nothing."""
     from websockets.exceptions import InvalidStatus
 
-    if isinstance(error, InvalidStatus):
-        response = error.response
+    refused = error.__cause__ if isinstance(error, ValueError) else error  # which is said of a redirection
+    if isinstance(refused, InvalidStatus):
+        response = refused.response
         fields = {name.lower(): value for name, value in response.headers.raw_items()}
         return Reply(response.status_code, fields, bytes(response.body or b""))
+    if isinstance(error, ValueError):
+        raise error
     if isinstance(error, TimeoutError):
         raise ConnectTimeout(str(error)) from error
     raise NotSent(f"no WebSocket at {url}: {error}") from error
@@ -253,8 +272,12 @@ def _tell(on_progress: OnProgress | None, progress: Progress) -> None:
 class _Connection:
     """A WebSocket, and the thread that reads from it."""
 
-    def __init__(self, socket: Socket) -> None:
-        self._socket = socket
+    def __init__(self, connected: Socket) -> None:
+        self._socket = connected
+        # In characters, of which one is up to 4 bytes; so a piece and what `websockets` says of itself fit into the
+        # room that there is when the socket is writable.
+        self._piece = connected.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 8 // 4
+        self._sending = threading.Lock()
         self._outstanding = Outstanding()
         self._lock = threading.Lock()
         self.is_open = True
@@ -269,19 +292,61 @@ class _Connection:
         with self._lock:
             self._outstanding.drop(awaited)
 
-    def send(self, text: str) -> None:
-        """Raises NotSent when the connection has ended."""
+    def send(self, text: str, timeout_s: float) -> None:
+        """Send a message when the socket has room for it, in pieces if it is long.
+
+        While `websockets` waits for room it takes in nothing, and a server that waits until it is read from reads
+        nothing: so it is not to wait.
+
+        Raises NotSent when the connection has ended, ConnectTimeout when there is no room in time.
+        """
         from websockets.exceptions import ConnectionClosed
 
+        deadline = time.monotonic() + timeout_s
+        if not self._sending.acquire(timeout=timeout_s):
+            raise ConnectTimeout("timed out")
         try:
-            self._socket.send(text)
+            self._wait_for_room(deadline)
+            self._socket.send(text if len(text) <= self._piece else self._pieces(text, deadline))
         except ConnectionClosed as error:
+            if time.monotonic() >= deadline:
+                raise ConnectTimeout(_NO_ROOM) from error
             raise NotSent(f"the connection has ended: {error}") from error
+        except KeyboardInterrupt:
+            self._give_up()
+            raise
+        finally:
+            self._sending.release()
+
+    def _pieces(self, text: str, deadline: float) -> Iterator[str]:
+        for start in range(0, len(text), self._piece):
+            try:
+                self._wait_for_room(deadline)
+            except ConnectTimeout:
+                self._give_up()
+                raise
+            yield text[start : start + self._piece]
+
+    def _wait_for_room(self, deadline: float) -> None:
+        """Wait until a third of the socket's buffer is free: that is when Linux calls it writable."""
+        poll = select.poll()
+        try:
+            poll.register(self._socket.socket, select.POLLOUT)
+        except ValueError:  # it is closed
+            raise NotSent("the connection has ended") from None
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise ConnectTimeout(_NO_ROOM)
+
+    def _give_up(self) -> None:
+        """End the connection at once: after a part of a message nothing else can be sent."""
+        self.is_open = False
+        with contextlib.suppress(OSError):  # it is closed
+            self._socket.socket.shutdown(socket.SHUT_RDWR)
 
     def cancel(self, awaited: Awaited) -> None:
         with contextlib.suppress(NotSent):  # then there is nothing to be cancelled either
             for text in awaited.cancellations():
-                self.send(text)
+                self.send(text, _CANCELLING_S)
 
     def _read(self) -> None:
         from websockets.exceptions import ConnectionClosed
@@ -342,12 +407,13 @@ class WebSocketConnection:
 
     def start(self, content: bytes, headers: dict[str, str], timeout_s: float) -> Sent | Reply:
         """Send a request without waiting for its answer; return what the handshake was refused with, if it was."""
+        deadline = time.monotonic() + timeout_s
         connection = self._connected(headers, timeout_s)
         if isinstance(connection, Reply):
             return connection
         sent = Sent(connection, content)
         try:
-            connection.send(content.decode())
+            connection.send(content.decode(), max(0.0, deadline - time.monotonic()))
         except BaseException:
             sent.forget()
             raise
@@ -357,16 +423,24 @@ class WebSocketConnection:
         from websockets.exceptions import WebSocketException
         from websockets.sync.client import connect
 
-        with self._lock:
+        deadline = time.monotonic() + timeout_s
+        if not self._lock.acquire(timeout=timeout_s):  # another thread connects
+            raise ConnectTimeout("timed out")
+        try:
             if self._connection is not None and self._connection.is_open:
                 return self._connection
+            left_s = max(0.001, deadline - time.monotonic())
             try:
+                # With a socket of ours no redirection is followed: the header fields are for this server.
+                options = _options(self._url, headers, self._tls, left_s) | {"sock": _socket_to(self._url, left_s)}
                 # Not as a context manager of ours: the connection lives until `close`.
-                socket = connect(self._url, **_options(self._url, headers, self._tls, timeout_s)).__enter__()
-            except (OSError, WebSocketException) as error:
+                connected = connect(self._url, **options).__enter__()
+            except (OSError, WebSocketException, ValueError) as error:
                 return _refusal(error, self._url)
-            self._connection = _Connection(socket)
+            self._connection = _Connection(connected)
             return self._connection
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection; calls that are under way fail."""
@@ -398,7 +472,12 @@ class AsyncWebSocketConnection:
     ) -> Reply:
         """See `WebSocketConnection.send`."""
         async with asyncio.timeout(timeout_s) as timeout:
-            socket = await self._connected(headers, timeout_s)
+            try:
+                socket = await self._connected(headers, timeout_s)
+            except asyncio.CancelledError as error:
+                if not timeout.expired():
+                    raise
+                raise ConnectTimeout("timed out") from error
             if isinstance(socket, Reply):
                 return socket
             said: asyncio.Queue[Progress | Reply | OSError] = asyncio.Queue()
@@ -425,15 +504,20 @@ class AsyncWebSocketConnection:
 
     @staticmethod
     async def _send(socket: AsyncSocket, text: str) -> None:
+        """Raises NotSent when the connection had ended, ConnectionError when it ends while this waits for room."""
         from websockets.exceptions import ConnectionClosed
+        from websockets.protocol import State
 
+        was_open = socket.state is State.OPEN
         try:
             await socket.send(text)
         except ConnectionClosed as error:
-            raise NotSent(f"the connection has ended: {error}") from error
+            # What is waited for is room for what others send, too: the message itself may have arrived.
+            kind = ConnectionError if was_open else NotSent
+            raise kind(f"the connection has ended: {error}") from error
 
     async def _send_if_open(self, socket: AsyncSocket, text: str) -> None:
-        with contextlib.suppress(NotSent):  # then there is nothing to be cancelled either
+        with contextlib.suppress(ConnectionError):  # then there is nothing to be cancelled either
             await self._send(socket, text)
 
     async def _connected(self, headers: dict[str, str], timeout_s: float) -> AsyncSocket | Reply:
@@ -442,8 +526,11 @@ class AsyncWebSocketConnection:
 
         async with self._connecting:
             if self._socket is None:
+                connecting = connect(self._url, **_options(self._url, headers, self._tls, timeout_s))
+                # The header fields are for this server.
+                connecting.process_redirect = lambda refused: refused  # type: ignore[method-assign, assignment]
                 try:
-                    self._socket = await connect(self._url, **_options(self._url, headers, self._tls, timeout_s))
+                    self._socket = await connecting
                 except (OSError, WebSocketException) as error:
                     return _refusal(error, self._url)
                 self._in_background(self._read(self._socket))
