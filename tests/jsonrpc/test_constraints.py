@@ -26,6 +26,7 @@ from demijohn.jsonrpc.types.params import (  # noqa: E402
     Example,
     Maximum,
     Minimum,
+    MultipleOf,
     Pattern,
     Summary,
 )
@@ -232,3 +233,18 @@ def test_a_class_that_holds_itself_refers_to_itself() -> None:
     (schema,), components = schema_of(Node)
     assert schema == components["Node"]["properties"]["children"]["items"] == {"$ref": "#/components/schemas/Node"}
     assert components["Node"]["description"] == "A node of a tree."
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "wrong"),
+    [(5, 10**40, 10**40 + 1), (5, 10**400, 10**400 + 1), (0.1, 1e30, 0.25), (0.1, 0.3, 0.35)],
+)
+def test_a_multiple_may_be_as_large_as_it_likes(step: float, value: Any, wrong: Any) -> None:
+    method = taking(Annotated[type(value), MultipleOf(step)])
+    assert method.bind([value]) == ((value,), {})
+    with pytest.raises(InvalidParamsError):
+        method.bind([wrong])
+
+
+def test_an_integer_that_no_float_can_hold_is_finite() -> None:
+    assert taking(Annotated[int, AllowInfNan(False)]).bind([10**400]) == ((10**400,), {})

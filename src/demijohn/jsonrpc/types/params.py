@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 #: What `Required` takes for nothing.
@@ -170,8 +171,7 @@ class MultipleOf(BaseAnnotatedMetadata):
             raise ValueError("invalid `multiple_of` value. The value must be greater than 0")
 
     def type_check(self, name: str, value: Any) -> Ok | Err:
-        # As the numbers are written: in binary 0.3 is no multiple of 0.1.
-        holds = value is None or Decimal(str(value)) % Decimal(str(self.multiple_of)) == 0
+        holds = value is None or (_is_finite(value) and _exact(value) % _exact(self.multiple_of) == 0)
         return _held(name, value, holds, f"is a multiple of {self.multiple_of}")
 
 
@@ -221,7 +221,7 @@ class AllowInfNan(BaseAnnotatedMetadata):
     allow_inf_nan: bool = True
 
     def type_check(self, name: str, value: Any) -> Ok | Err:
-        holds = value is None or self.allow_inf_nan or math.isfinite(value)
+        holds = value is None or self.allow_inf_nan or _is_finite(value)
         return _held(name, value, holds, "is not infinity, negative infinity, or NaN")
 
 
@@ -251,6 +251,15 @@ class DecimalPlaces(BaseAnnotatedMetadata):
     def type_check(self, name: str, value: Any) -> Ok | Err:
         holds = value is None or _digits(value)[1] <= self.decimal_places
         return _held(name, value, holds, f"has a maximum of {self.decimal_places} decimal places")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int) or math.isfinite(value)  # an int may be too large for a float
+
+
+def _exact(value: Any) -> Fraction:
+    # As the numbers are written: in binary 0.3 is no multiple of 0.1. Decimal would divide 28 digits, not more.
+    return Fraction(value if isinstance(value, int) else str(value))
 
 
 def _significant(value: Any) -> int:
