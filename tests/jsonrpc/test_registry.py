@@ -625,3 +625,50 @@ def test_every_hint_has_a_schema(hint: Any, value: Any, expected: Any) -> None:
     (parameter,) = Method("m", taking(hint)).parameters.named
     (schema,), _ = describe_types([parameter.type])
     assert isinstance(schema, dict)
+
+
+# -- what would cost the server more than an answer ---------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1e1000000000", "1E5/3", "1" * 1001], ids=lambda text: text[:12])
+def test_a_fraction_whose_digits_would_fill_the_memory_is_refused(text: str) -> None:
+    assert refusal(taking(Fraction), [text]).startswith("params[0]: Invalid Fraction, got ")
+
+
+def test_an_address_may_have_an_e_in_it() -> None:
+    assert run(taking(ipaddress.IPv6Address), ["::1e5"]) == ipaddress.IPv6Address("::1e5")
+
+
+def test_a_name_that_looks_like_an_index_is_refused_in_words() -> None:
+    def function(**named: str) -> None: ...
+
+    assert refusal(function, {f"[{'9' * 5000}]": 1}).endswith(": expected a string")
+
+
+def test_a_secret_inside_of_what_was_sent_is_left_out_of_the_sentence() -> None:
+    @dataclass
+    class Login:
+        user: str
+        password: str
+
+        def __post_init__(self) -> None:
+            raise ValueError("the password is too short")
+
+    for value in ({"user": "a", "password": "hunter2"}, [[{"logins": {"api_key": "hunter2"}}]]):
+        assert "hunter2" not in refusal(taking(Login), [value])
+
+
+def test_what_an_object_holds_that_is_a_default_is_not_told() -> None:
+    class Service:
+        def __init__(self) -> None:
+            self.token = "hunter2"
+
+    def function(a: int, service: Any = Service(), where: Path = Path("/tmp"), who: Item = Item("x")) -> None: ...  # noqa: B008
+
+    (method,) = document([Method("m", function)], "t", "1", "/")["methods"]
+    assert [param["schema"].get("default") for param in method["params"]] == [
+        None,
+        None,
+        "/tmp",
+        {"name": "x", "price": 0},
+    ]

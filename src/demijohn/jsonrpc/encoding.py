@@ -99,9 +99,26 @@ def _simpler(value: Any) -> Any:
         return dict(value)
     if isinstance(value, Iterable):
         return _items_of(value)
+    return _attributes_of(value)
+
+
+def _attributes_of(value: Any) -> dict[str, Any]:
     if hasattr(value, "__dict__") and not callable(value) and not isinstance(value, ModuleType | BaseException):
         return {name: item for name, item in vars(value).items() if not name.startswith("_")}
     raise TypeError(f"{type(value).__qualname__} has no form in JSON")
+
+
+def is_of_plain_class(value: Any) -> bool:
+    """Whether nothing but its public attributes stands for a value."""
+    kinds = tuple(kind for kinds, _ in _SIMPLER for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+    has_form = (
+        _member_names(type(value)) is not None
+        or writer_of(value) is not None
+        or isinstance(value, (*kinds, Mapping, Iterable, int, float))
+        or any(hasattr(value, attribute) for attribute, _ in _SIMPLER_BY_ATTRIBUTE)
+        or type(value).__module__.startswith("pydantic")
+    )
+    return hasattr(value, "__dict__") and not has_form
 
 
 def _items_of(iterable: Iterable[Any]) -> list[Any]:

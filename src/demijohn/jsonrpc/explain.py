@@ -58,7 +58,7 @@ def explain(error: msgspec.ValidationError, params: t.Any, parameters: Parameter
         return f"params{path}: {what}"
     path, value = _locate(params, path, message)
     what = ("a key: " if in_key else "") + (_choice(message, path, parameters) or _expectation(message))
-    if value is not _UNKNOWN and not in_key and not _PRIVATE.search(path):
+    if value is not _UNKNOWN and not in_key and not _PRIVATE.search(path) and not _holds_secret(value):
         what += f", got {_shown(value)}"
     return f"params{path}: {what}"
 
@@ -102,7 +102,7 @@ def _locate(params: t.Any, path: str, message: str) -> tuple[str, t.Any]:
             name = _only_member(value, path[step.end() :], message)
         try:
             value = value[int(index)] if index else value[name]
-        except (LookupError, TypeError):
+        except (LookupError, TypeError, ValueError):  # the last for a name that looks like an index of 5000 digits
             return path, _UNKNOWN
         seen += f"[{index}]" if index else f".{name}"
     return seen, value
@@ -113,6 +113,20 @@ def _only_member(members: dict[str, t.Any], rest: str, message: str) -> str | No
     got = (expected := EXPECTED.fullmatch(message)) and expected[3]
     names = [name for name, value in members.items() if json_name(value) == got]
     return names[0] if len(names) == 1 and not rest else None
+
+
+def _holds_secret(value: t.Any) -> bool:
+    """Whether a member of what was sent is called as secrets are."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if any(map(_PRIVATE.search, each)):
+                return True
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    return False
 
 
 def _shown(value: t.Any) -> str:

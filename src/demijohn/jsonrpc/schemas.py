@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from .converting import Converted, Hint, Schema
-from .encoding import Unserializable, encode
+from .encoding import Unserializable, encode, is_of_plain_class
 from .orders import declared_orders, in_order
 
 _ROOT: t.Final = "#/components/schemas/"
@@ -76,6 +76,9 @@ def default_of(value: t.Any) -> Schema:
     """Return the member that tells the default of a parameter; none for what is made anew each time, or no JSON."""
     # What stands in a signature for `field(default_factory=...)` of dataclasses and attrs.
     if type(value).__name__ in ("_HAS_DEFAULT_FACTORY_CLASS", "_Nothing", "Factory"):
+        return {}
+    # An object of a plain class may be a client with its password in an attribute: it is nobody's to read.
+    if is_of_plain_class(value):
         return {}
     try:
         return {"default": plain(value)}
