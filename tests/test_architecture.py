@@ -17,7 +17,7 @@ shared.stores shared.sessions shared.cache shared.ratelimit shared
 reporting
 heavy.errors heavy.pool heavy.dask_calls heavy.engines heavy.functions heavy.jobs heavy
 routing views templating ctx commands scaffold blueprints staticfiles fastpath app debughelpers testing
-jsonrpc.protocol jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
+jsonrpc.protocol jsonrpc.resolving jsonrpc.types.params jsonrpc.types.methods jsonrpc.types.types jsonrpc.types
 jsonrpc.converting jsonrpc.arrays jsonrpc.frames jsonrpc.pictures jsonrpc.science jsonrpc.encoding
 jsonrpc.orders jsonrpc.schemas jsonrpc.parameters jsonrpc.families jsonrpc.constraints jsonrpc.hints
 jsonrpc.docstrings jsonrpc.explain jsonrpc.registry jsonrpc.openrpc jsonrpc.timing jsonrpc.ending

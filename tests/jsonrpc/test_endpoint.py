@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -548,3 +548,45 @@ def test_encoded_content_is_refused_by_its_name(app: Flask, jsonrpc: JSONRPC) ->
     answer = app.test_client().post("/api", data=content, headers=fields)
     assert (answer.status_code, answer.json["error"]["code"]) == (415, -32700)
     assert "The content is encoded (gzip), which is not read" in answer.json["error"]["data"]["message"]
+
+
+def test_classes_of_a_function_are_described_when_it_has_ended() -> None:
+    app = Flask("factory")
+
+    def create() -> None:
+        jsonrpc = JSONRPC(app, "/api", enable_web_browsable_api=True)
+
+        @dataclass
+        class Inner:
+            a: int
+
+        @dataclass
+        class Outer:
+            inner: Inner
+            more: list[Outer]
+            when: date | str = "soon"
+
+        @jsonrpc.method("one")
+        def one(x: Inner) -> list[Outer]: ...
+
+    create()
+    properties = call(app, "rpc.discover").json["result"]["components"]["schemas"]["Outer"]["properties"]
+    assert properties["inner"] == {"$ref": "#/components/schemas/Inner"}
+    assert (
+        call(app, "rpc.describe").json["result"]["methods"]["one"]["params"][0]["properties"]["a"]["type"] == "Number"
+    )
+    assert app.test_client().get("/api/browse/openrpc.json").status_code == 200
+
+
+def test_methods_that_take_data_frames_are_described() -> None:
+    pandas, polars = (pytest.importorskip(name, reason="requirements-dev.lock has it") for name in ("pandas", "polars"))
+    app = Flask("frames")
+    jsonrpc = JSONRPC(app, "/api")
+    for name, hint in {"a": pandas.DataFrame, "b": pandas.Series, "c": polars.DataFrame, "d": polars.LazyFrame}.items():
+
+        def function(x: Any) -> None: ...
+
+        function.__annotations__ = {"x": hint}
+        jsonrpc.register(function, name)
+    methods = call(app, "rpc.describe").json["result"]["methods"]
+    assert [methods[name]["params"][0]["type"] for name in "abcd"] == ["Object"] * 4

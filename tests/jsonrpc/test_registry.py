@@ -7,15 +7,30 @@ import collections.abc as cabc
 import functools
 import ipaddress
 import numbers
+import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
+from types import ModuleType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    LiteralString,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    TypedDict,
+    TypeVar,
+)
 
 import attrs
 import msgspec
@@ -28,6 +43,7 @@ from demijohn.jsonrpc.encoding import Unserializable, encode
 from demijohn.jsonrpc.openrpc import document
 from demijohn.jsonrpc.registry import Method, Registry, WrongResult
 from demijohn.jsonrpc.schemas import describe_types
+from demijohn.jsonrpc.types.params import Minimum, MinLength
 
 
 def run(function: Callable[..., Any], params: Any) -> Any:
@@ -672,3 +688,214 @@ def test_what_an_object_holds_that_is_a_default_is_not_told() -> None:
         "/tmp",
         {"name": "x", "price": 0},
     ]
+
+
+# -- what hints say that is easily misread -----------------------------------------------------------
+
+T = TypeVar("T")
+
+
+@dataclass
+class Box(Generic[T]):
+    content: T
+
+
+@dataclass
+class Labelled(Generic[T]):
+    inner: Box[T]
+    when: date | str = "soon"
+
+
+class Crate(TypedDict, Generic[T]):
+    content: T
+
+
+class Parsed:
+    when: date  # what it is made of is a text
+
+    def __init__(self, when: str) -> None:
+        self.when = date.fromisoformat(when)
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other)
+
+
+class Made:
+    value: int
+
+    def __new__(cls, value: int) -> Made:
+        made = super().__new__(cls)
+        made.value = value
+        return made
+
+
+class Bottles(int):
+    pass
+
+
+class Litres(float):
+    pass
+
+
+@dataclass
+class Keyed:
+    _: KW_ONLY
+    a: int = 1
+    log: ClassVar[Callable[..., None]] = print
+
+
+@dataclass
+class Summed:
+    price: int
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = self.price * 2
+
+
+@dataclass(init=False)
+class Guarded:
+    n: int
+
+    def __init__(self, n: int) -> None:
+        if n < 0:
+            raise ValueError("n is negative")
+        self.n = n
+
+
+@attrs.define
+class GuardedRobot:
+    n: int
+
+    def __init__(self, n: int) -> None:
+        if n < 0:
+            raise ValueError("n is negative")
+        self.__attrs_init__(n)
+
+
+Plural = NewType("Plural", Annotated[int, Minimum(2)])
+
+
+@dataclass
+class Ordered:
+    count: Plural
+
+
+MISREAD: list[tuple[Any, Any, Any]] = [
+    (Box[bytes], {"content": "é"}, Box("é".encode())),
+    (Box[Path], {"content": "/tmp"}, Box(Path("/tmp"))),
+    (Labelled[date], {"inner": {"content": "2026-01-31"}}, Labelled(Box(date(2026, 1, 31)))),
+    (Crate[bytes], {"content": "é"}, {"content": "é".encode()}),
+    (Parsed, {"when": "2026-01-31"}, Parsed("2026-01-31")),
+    (Bottles, 3, Bottles(3)),
+    (Litres, 1.5, Litres(1.5)),
+    (Keyed, {"a": 2}, Keyed(a=2)),
+    (Movie, {"title": "M"}, {"title": "M"}),
+    (Summed, {"price": 2}, Summed(2)),
+    (LiteralString, "x", "x"),
+    (str | bytes, "é", "é"),
+    (bytes | str, "é", "é".encode()),
+    (Annotated[str, "a note"] | date, "2026-01-31", date(2026, 1, 31)),
+    (float | int | Path, 2**60 + 1, 2**60 + 1),
+    (dict[Path, int], {"/tmp": 1}, {Path("/tmp"): 1}),
+    (dict[bytes, int], {"é": 1}, {"é".encode(): 1}),
+    (dict[Decimal, int], {"1.10": 1}, {Decimal("1.10"): 1}),
+    (dict[timedelta, int], {"PT90S": 1}, {timedelta(seconds=90): 1}),
+    (dict[ipaddress.IPv4Address, int], {"127.0.0.1": 1}, {ipaddress.IPv4Address("127.0.0.1"): 1}),
+]
+
+
+@pytest.mark.parametrize(("hint", "value", "expected"), MISREAD, ids=lambda value: str(value)[:50])
+def test_a_hint_means_what_python_means_by_it_and_its_value_can_be_said(hint: Any, value: Any, expected: Any) -> None:
+    got = run(taking(hint), [value])
+    assert got == expected
+    assert type(got) is type(expected)
+    assert returning(hint).check(got) == got
+    said = msgspec.json.decode(encode(got))
+    assert said == value or value.items() <= said.items()
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "sentence"),
+    [
+        (Box[bytes], {"content": 3}, "params[0].content: expected a string, got 3"),
+        (Labelled[int], {"inner": {"content": "x"}}, 'params[0].inner.content: expected an integer, got "x"'),
+        (Made, {"value": "x"}, 'params[0].value: expected an integer, got "x"'),
+        (Summed, {"price": 2, "total": 0}, 'params[0]: there is no member "total"'),
+        (Guarded, {"n": -1}, 'params[0]: n is negative, got {"n":-1}'),
+        (GuardedRobot, {"n": -1}, 'params[0]: n is negative, got {"n":-1}'),
+        (dict[ipaddress.IPv4Address, int], {"x": 1}, "params[0]: a key: Invalid IPv4Address"),
+        (set, [[1]], "params: expected a set without arrays and objects in it, got [[[1]]]"),
+        (set[Any], [{}], "params: expected a set without arrays and objects in it, got [[{}]]"),
+        (
+            Ordered,
+            {"count": 1},
+            "params[0].count: ensure the value of the parameter 'value' is greater than or equal to 2, got 1",
+        ),
+        (
+            list[Annotated[int, Minimum(1)]],
+            [0],
+            "params[0][0]: ensure the value of the parameter 'value' is greater than or equal to 1, got 0",
+        ),
+        (
+            Annotated[int, Minimum(1)] | None,
+            0,
+            "params[0]: ensure the value of the parameter 'value' is greater than or equal to 1, got 0",
+        ),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_what_does_not_fit_such_a_hint_is_refused(hint: Any, value: Any, sentence: str) -> None:
+    assert refusal(taking(hint), [value]) == sentence
+
+
+def test_what_is_stated_of_star_arguments_holds_for_each() -> None:
+    def function(*more: Annotated[int, Minimum(1)], **named: Annotated[str, MinLength(2)]) -> Any:
+        return more, named
+
+    assert run(function, [1, 2]) == ((1, 2), {})
+    assert "'more' is greater than or equal to 1" in refusal(function, [1, 0])
+    assert "'a' is greater than or equal to 2" in refusal(function, {"a": "x"})
+
+
+def test_generic_classes_are_described_for_what_is_in_the_brackets() -> None:
+    def function(a: Labelled[int], b: Labelled[bool]) -> None: ...
+
+    (method,) = (described := document([Method("m", function)], "t", "1", "/"))["methods"]
+    schemas = described["components"]["schemas"]
+    inner = [schemas[param["schema"]["$ref"].rpartition("/")[2]]["properties"]["inner"] for param in method["params"]]
+    contents = [schemas[schema["$ref"].rpartition("/")[2]]["properties"]["content"] for schema in inner]
+    assert contents == [{"type": "integer"}, {"type": "boolean"}]
+
+
+def test_a_dataclass_may_derive_from_one_whose_hints_only_its_module_knows() -> None:
+    base = ModuleType("base")
+    sys.modules["base"] = base
+    lines = [
+        "from __future__ import annotations",
+        "from dataclasses import dataclass",
+        "from datetime import date as D",
+    ]
+    exec("\n".join([*lines, "@dataclass", "class Base:", "    when: D | str"]), vars(base))
+    try:
+        derived = dataclass(type("Derived", (base.Base,), {"__annotations__": {"n": int}, "n": 0}))
+        assert run(taking(derived), [{"when": "2026-01-31"}]) == derived(date(2026, 1, 31))
+    finally:
+        del sys.modules["base"]
+
+
+def test_classes_that_all_hold_one_another_are_read_without_following_each_path() -> None:
+    names = [f"Node{number}" for number in range(14)]
+    nodes = ModuleType("nodes")
+    sys.modules["nodes"] = nodes
+    members = "\n".join(f"    m_{name}: {name} | None = None" for name in names)
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    exec(
+        head + "".join(f"@dataclass\nclass {name}:\n{members}\n    code: bytes = b''\n" for name in names), vars(nodes)
+    )
+    try:
+        # Along each path there would be 14! of them.
+        got = run(taking(nodes.Node0), [{"m_Node1": {"m_Node0": {"code": "é"}}}])
+    finally:
+        del sys.modules["nodes"]
+    assert got.m_Node1.m_Node0.code == "é".encode()

@@ -34,12 +34,16 @@ _BOUNDS: dict[str, tuple[str, t.Callable[[t.Any, t.Any], bool], str]] = {
 }
 
 
-def constrained(compiled: Hint, extras: t.Iterable[t.Any]) -> Hint:
+def constrained(compiled: Hint, extras: t.Iterable[t.Any], holds_statements: bool) -> Hint:
     """Return the compiled type with what stands beside it in `Annotated`: bounds, predicates, descriptions.
 
+    holds_statements: whether values are held to those of `types.params` too, which a method does for its parameters
+    itself, in words of its own.
     What none of them says anything about a value, such as a marker of another library, is left out.
     """
     for extra in extras:
+        if holds_statements and _holds_to_something(extra):
+            compiled = _that_keeps_to(compiled, extra)
         if (meta := _meta(extra)) is not None:
             annotated = t.Annotated[compiled, meta]
             is_held = isinstance(meta, msgspec.Meta) and is_known(annotated)
@@ -53,7 +57,6 @@ def _meta(extra: t.Any) -> msgspec.Meta | None:
     if isinstance(extra, msgspec.Meta):
         return extra
     if isinstance(extra, params.BaseAnnotatedMetadata):
-        # Held to by the method, in words of its own; here they only describe.
         stated = _stated(extra)
         return msgspec.Meta(extra_json_schema=stated) if stated else None
     if isinstance(extra, str):
@@ -117,6 +120,20 @@ def _bounded(inner: Hint, meta: t.Any) -> Hint:
     return converted(getattr(inner, "__name__", "value"), read, schema)
 
 
+def _holds_to_something(extra: t.Any) -> bool:
+    return isinstance(extra, params.BaseAnnotatedMetadata) and not isinstance(extra, params.DefaultTypeCheckMixin)
+
+
+def _that_keeps_to(inner: Hint, statement: params.BaseAnnotatedMetadata) -> Hint:
+    def read(value: t.Any) -> t.Any:
+        verdict = statement.type_check("value", convert(value, inner))
+        if isinstance(verdict, params.Err):
+            raise ValueError(verdict.message)
+        return verdict.value
+
+    return converted(getattr(inner, "__name__", "value"), read, lambda describe: describe(inner))
+
+
 def _that_holds(inner: Hint, predicate: t.Callable[[t.Any], bool]) -> Hint:
     def read(value: t.Any) -> t.Any:
         made = convert(value, inner)
@@ -140,13 +157,18 @@ def is_for_pydantic(hint: Hint, extras: t.Iterable[t.Any] = ()) -> bool:
 
 def has_constraints(hint: Hint) -> bool:
     """Whether something in the hint stands in `Annotated` that means a constraint to us and nothing to msgspec."""
+    if isinstance(hint, t.NewType):
+        return has_constraints(hint.__supertype__)
+    if hasattr(hint, "__value__"):  # `type Name = ...` of Python 3.12
+        return has_constraints(hint.__value__)
     extras = getattr(hint, "__metadata__", ())
     is_foreign = any(not isinstance(extra, msgspec.Meta) and _says_something(extra) for extra in extras)
     return is_foreign or any(map(has_constraints, t.get_args(hint)))
 
 
 def _says_something(extra: t.Any) -> bool:
-    return _is_pydantic(extra) or type(extra).__name__ == "Predicate" or _meta(extra) is not None
+    is_known = type(extra).__name__ == "Predicate" or _meta(extra) is not None
+    return is_known or _is_pydantic(extra) or _holds_to_something(extra)
 
 
 def _is_pydantic(extra: t.Any) -> bool:

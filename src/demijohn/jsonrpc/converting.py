@@ -7,7 +7,6 @@ or reads otherwise than we promise, becomes a `Converted` class.
 from __future__ import annotations
 
 import re
-import sys
 import types
 import typing as t
 
@@ -23,35 +22,19 @@ AT: t.Final = " - at `"
 EXPECTED: t.Final = re.compile(r"Expected `([^`]*)`(.*?)(?:, got (?:`([^`]*)`|(\d+)))?")
 
 
-def hints_of(thing: t.Any) -> dict[str, Hint]:
-    """Return the resolved hints of a class or function, `Annotated` kept.
-
-    Names of a function around it are found while that one runs. Raises NameError for a name that is nowhere.
-    """
-    try:
-        return t.get_type_hints(thing, include_extras=True)
-    except NameError:
-        frame: types.FrameType | None = sys._getframe(1)
-    # `from __future__ import annotations` and a class inside create_app(): only the running frame knows it.
-    while frame is not None:
-        try:
-            return t.get_type_hints(thing, localns=frame.f_locals, include_extras=True)
-        except NameError as error:
-            last, frame = error, frame.f_back
-    raise last
-
-
 class Converted(type):
     """The class of types with a reader of their own: `convert(value)` and `schema(describe)`.
 
-    of: the class with fields that it reads; None for what needs no name in a document.
+    of: the class with fields that it reads, or the hint of a generic one; None for what needs no name in a document.
     as_written: whether the schema is that of a result where it is another than that of a parameter.
+    takes_any_text: whether every string fits.
     """
 
     convert: t.Callable[[t.Any], t.Any]
     schema: t.Callable[[Describe], Schema]
-    of: type | None
+    of: Hint | None
     as_written: bool
+    takes_any_text: bool = False
 
     def __instancecheck__(cls, instance: object) -> bool:
         # msgspec asks whether what `convert` gave is an instance; what that is, only `convert` knows.
@@ -59,7 +42,7 @@ class Converted(type):
 
 
 def converted(
-    name: str, convert: t.Callable[[t.Any], t.Any], schema: t.Callable[[Describe], Schema], of: type | None = None
+    name: str, convert: t.Callable[[t.Any], t.Any], schema: t.Callable[[Describe], Schema], of: Hint | None = None
 ) -> Converted:
     """Return a type that `convert` reads; it raises ValueError for what does not fit."""
     return Converted(
@@ -85,6 +68,10 @@ def convert(value: t.Any, type_: Hint) -> t.Any:
         return msgspec.convert(value, type_, str_keys=True, dec_hook=_convert_by_type)
     except RecursionError:
         raise msgspec.ValidationError("Nested too deeply") from None
+    except TypeError as error:
+        if not str(error).startswith("unhashable type"):
+            raise
+        raise msgspec.ValidationError("Expected a set without arrays and objects in it") from None
 
 
 def converter(types: t.Iterable[Hint]) -> t.Callable[[t.Any, Hint], t.Any]:
@@ -101,9 +88,11 @@ def _is_plain(type_: Hint) -> bool:
     arguments = t.get_args(type_)
     if origin is dict:
         return arguments[0] is str and _is_plain(arguments[1])
-    if origin in (list, set, frozenset, tuple, t.Union, types.UnionType):
+    if origin in (list, tuple, t.Union, types.UnionType):
         return all(argument is ... or _is_plain(argument) for argument in arguments)
-    return origin is t.Literal or type_ in (*SCALARS, None, types.NoneType, t.Any, list, dict, set, frozenset, tuple)
+    if origin in (set, frozenset):  # others may have to be refused as what no set can hold
+        return arguments[0] in SCALARS
+    return origin is t.Literal or type_ in (*SCALARS, None, types.NoneType, t.Any, list, dict, tuple)
 
 
 def convert_at(step: str, value: t.Any, type_: Hint) -> t.Any:

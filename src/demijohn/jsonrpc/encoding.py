@@ -112,7 +112,7 @@ def is_of_plain_class(value: Any) -> bool:
     """Whether nothing but its public attributes stands for a value."""
     kinds = tuple(kind for kinds, _ in _SIMPLER for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
     has_form = (
-        _member_names(type(value)) is not None
+        is_dataclass(value)
         or writer_of(value) is not None
         or isinstance(value, (*kinds, Mapping, Iterable, int, float))
         or any(hasattr(value, attribute) for attribute, _ in _SIMPLER_BY_ATTRIBUTE)
@@ -155,6 +155,7 @@ def _text(value: bytes | bytearray | memoryview) -> str:
 
 
 _SIMPLER: list[tuple[Any, Callable[[Any], Any]]] = [
+    (float, float),  # of a class of the user's own
     ((bytes, bytearray, memoryview), _text),
     (Decimal, str),
     (os.PathLike, os.fspath),
@@ -196,5 +197,10 @@ def _key(key: Any) -> str:
         return str(key)
     if write := writer_of(key):
         return _key(write(key))
-    ((text, _),) = orjson.loads(orjson.dumps({key: 0}, option=orjson.OPT_NON_STR_KEYS)).items()
+    try:
+        ((text, _),) = orjson.loads(orjson.dumps({key: 0}, option=orjson.OPT_NON_STR_KEYS)).items()
+    except orjson.JSONEncodeError:
+        if isinstance(text := _simpler(key), str):  # a Decimal, a path, an address
+            return text
+        raise
     return str(text)

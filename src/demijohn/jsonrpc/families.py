@@ -8,6 +8,7 @@ import numbers
 import pathlib
 import re
 import typing as t
+from decimal import Decimal
 from enum import Enum, Flag
 
 import msgspec
@@ -23,8 +24,10 @@ class Compiler(t.Protocol):
 
 def one_of(members: list[Hint]) -> Hint:
     """The union of what msgspec does not take together: the first member that fits, a plain string last."""
-    # Every date is a string too: were `str` tried first, nothing else would ever be.
-    ordered = sorted(members, key=lambda member: member is str)
+    # Every date is a string too: were `str` tried first, nothing else would ever be. Bytes are read from any string,
+    # so that of the two the one that was written first counts. A float would round a large integer.
+    has_int = int in members
+    ordered = sorted(members, key=lambda member: (_takes_any_text(member), has_int and member is float))
 
     def convert_first(value: t.Any) -> t.Any:
         failures = []
@@ -36,6 +39,12 @@ def one_of(members: list[Hint]) -> Hint:
         raise ValueError(_nearest(failures))
 
     return converted("Union", convert_first, lambda describe: {"anyOf": [describe(member) for member in members]})
+
+
+def _takes_any_text(member: Hint) -> bool:
+    origin: t.Any = t.get_origin(member)
+    plain = t.get_args(member)[0] if origin is t.Annotated else member
+    return plain is str or (isinstance(plain, type) and getattr(plain, "takes_any_text", False))
 
 
 def _nearest(failures: list[str]) -> str:
@@ -52,9 +61,27 @@ def _nearest(failures: list[str]) -> str:
     return f"Expected `{' | '.join(expected)}`, got `{got}`"
 
 
+def by_key(key: Hint, item: Hint) -> Hint:
+    """An object whose keys have a reader of ours."""
+
+    def read(value: t.Any) -> t.Any:
+        return {_key(name, key): made for name, made in convert(value, dict[str, item]).items()}
+
+    return converted("dict", read, lambda describe: describe(dict[str, item]))
+
+
+def _key(name: str, key: Hint) -> t.Any:
+    try:
+        return convert(name, key)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"{error}{AT}key` in `$`") from None
+
+
 def text_bytes(cls: t.Any) -> Hint:
     make = bytes if cls is _BUFFER else cls
-    return converted(cls.__name__, lambda value: make(expect(value, str).encode()), lambda _: {"type": "string"})
+    made = converted(cls.__name__, lambda value: make(expect(value, str).encode()), lambda _: {"type": "string"})
+    made.takes_any_text = True
+    return made
 
 
 # Classes of the standard library whose constructors read what `str` writes, and what JSON Schema calls it.
@@ -89,9 +116,14 @@ def maybe_text(cls: t.Any) -> Hint | None:
 
 
 def _number(reader: Compiler, cls: type, arguments: tuple[t.Any, ...]) -> Hint:
-    if cls is complex:
+    if issubclass(cls, complex):
         raise TypeError("JSON has no complex numbers: take two numbers and make one of them")
-    return int if issubclass(cls, numbers.Integral) else int | float
+    kind: t.Any = int if issubclass(cls, numbers.Integral) else int | float
+    if cls.__module__ in ("builtins", "numbers"):
+        return kind
+    kind = Decimal if issubclass(cls, Decimal) else kind
+    make: t.Any = cls  # a class of the user's own that derives from a number
+    return converted(cls.__name__, lambda value: make(convert(value, kind)), lambda describe: describe(kind))
 
 
 def _enum(reader: Compiler, cls: t.Any, arguments: tuple[t.Any, ...]) -> Hint:

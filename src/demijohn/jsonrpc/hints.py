@@ -10,7 +10,8 @@ import inspect
 import sys
 import types
 import typing as t
-from dataclasses import InitVar
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, InitVar
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -27,13 +28,13 @@ from .converting import (
     convert,
     converted,
     has_converted,
-    hints_of,
     is_known,
     json_name,
 )
-from .families import BYTES, READERS, maybe_text, one_of, text_bytes
+from .families import BYTES, READERS, by_key, maybe_text, one_of, text_bytes
 from .frames import Orient, frame, oriented
-from .parameters import MissingHint, Parameters
+from .parameters import MissingHint, Parameters, is_constructor_generated
+from .resolving import hints_of
 from .science import reader_of
 
 Read = t.Callable[[t.Any], t.Any]
@@ -45,7 +46,7 @@ def readable(hint: Hint) -> Hint:
 
     Raises TypeError for a hint that no JSON value can become.
     """
-    return Reader().compile(hint)
+    return Reader(stated=hint).compile(hint)
 
 
 def describable(hint: Hint) -> Hint:
@@ -97,6 +98,8 @@ class _Compiler:
     def compile(self, hint: Hint) -> Hint:
         if hint in (t.Any, object, MissingHint, t.NoReturn, t.Never):
             return t.Any
+        if hint is t.LiteralString:
+            return str
         if hint is None or hint is types.NoneType:
             return None
         if isinstance(hint, t.TypeVar):
@@ -193,19 +196,30 @@ class _Checker(_Compiler):
 
 
 class Reader(_Compiler):
-    """What a client sends."""
+    """What a client sends.
 
-    def __init__(self, of_result: bool = False) -> None:
+    of_result: whether what is sent is the result of a method.
+    stated: the hint whose statements of `types.params` somebody else holds values to.
+    """
+
+    def __init__(self, of_result: bool = False, stated: Hint = None) -> None:
         self.of_result = of_result
-        # Classes whose fields are being compiled, and what stands for them inside themselves.
-        self.open: dict[type, Hint] = {}
+        self.stated = stated
+        self.variables: dict[t.Any, Hint] = {}  # what the type variables of the class that is being read stand for
+        self.made: dict[Hint, Hint] = {}  # readers of classes, which may hold themselves
+        self.native: dict[Hint, bool] = {}  # whether msgspec reads a class, and all in it, as we do
+
+    def compile(self, hint: Hint) -> Hint:
+        if isinstance(hint, t.TypeVar) and hint in self.variables:
+            return super().compile(self.variables[hint])
+        return super().compile(hint)
 
     def annotated(self, hint: Hint, inner: Hint, extras: tuple[t.Any, ...]) -> Hint:
         if is_for_pydantic(inner, extras):
             return by_pydantic(hint, self.of_result)
         if forms := [extra for extra in extras if isinstance(extra, Orient)]:
             return frame(inner, only=forms[0])
-        return constrained(self.compile(inner), extras)
+        return constrained(self.compile(inner), extras, holds_statements=hint is not self.stated)
 
     def union(self, members: t.Iterable[Hint]) -> Hint:
         members = list(members)
@@ -215,6 +229,11 @@ class Reader(_Compiler):
 
     def stream(self, arguments: tuple[t.Any, ...]) -> Hint:
         return self.container(list, arguments[:1])
+
+    def container(self, kind: t.Any, arguments: tuple[t.Any, ...]) -> Hint:
+        if kind is dict and arguments and has_converted(key := self.compile(arguments[0])):
+            return by_key(key, self.compile(arguments[1]))  # msgspec would leave such keys as they are
+        return super().container(kind, arguments)
 
     def class_(self, cls: type, hint: Hint, arguments: tuple[t.Any, ...]) -> Hint:
         if cls in _FORMATTED:
@@ -236,33 +255,74 @@ class Reader(_Compiler):
 
     def structure(self, cls: type, hint: Hint) -> Hint:
         """Compile a class with fields: as it is when msgspec reads every field as we do, else by its constructor."""
-        if cls in self.open:
-            return self.open[cls]
         if issubclass(cls, msgspec.Struct):
             return hint
-        try:
-            self.open[cls] = hint
-            if _has_fields(cls) and is_known(hint) and all(map(self.is_native, hints_of(cls).values())):
-                return hint
-            self.open[cls] = own = converted(cls.__qualname__, _not_yet, _not_yet, of=cls)
-            make = self.typed_dict if t.is_typeddict(cls) else self.constructed
+        hint = self.specialized(hint)
+        if hint in self.made:
+            return self.made[hint]
+        if self.is_native(hint):
+            return hint
+        self.made[hint] = own = converted(cls.__qualname__, _not_yet, _not_yet, of=hint)
+        make = self.typed_dict if t.is_typeddict(cls) else self.constructed
+        with self.inside(hint):
             read, schema = make(cls)
-            own.convert, own.schema = staticmethod(read), staticmethod(schema)
-            own.as_written = self.of_result and issubclass(cls, tuple)
-            return own
+        own.convert, own.schema = staticmethod(read), staticmethod(schema)
+        own.as_written = self.of_result and issubclass(cls, tuple)
+        return own
+
+    def specialized(self, hint: Hint) -> Hint:
+        """Return the hint of a generic class with what the type variables in it stand for here."""
+        parameters = getattr(hint, "__parameters__", ()) if t.get_origin(hint) else ()
+        return hint[tuple(self.variables.get(each, each) for each in parameters)] if parameters else hint
+
+    @contextmanager
+    def inside(self, hint: Hint) -> t.Iterator[None]:
+        """Have the type variables of a generic class stand for what is in the brackets of its hint."""
+        outside = self.variables
+        names = getattr(t.get_origin(hint), "__parameters__", ())
+        self.variables = dict(zip(names, t.get_args(hint), strict=False))
+        try:
+            yield
         finally:
-            self.open.pop(cls, None)
+            self.variables = outside
 
     def is_native(self, hint: Hint) -> bool:
-        if isinstance(hint, InitVar) or has_constraints(hint):
-            return False
-        return not has_converted(self.compile(hint))
+        if hint not in self.native:
+            self.survey(hint)
+        return self.native[hint]
+
+    def survey(self, hint: Hint) -> None:
+        """Find out of a class, and of those that it leads to, which msgspec reads as we do.
+
+        Each is looked at once: in classes that hold one another there are too many paths to follow each.
+        """
+        leads_to: dict[Hint, t.Collection[Hint]] = {}
+        natives: set[Hint] = set()
+        waiting = [hint]
+        while waiting:
+            if (hint := waiting.pop()) in leads_to:
+                continue
+            scout = _Scout(self.of_result)
+            if scout.finds_native(hint):
+                natives.add(hint)
+            leads_to[hint] = scout.met
+            waiting += scout.met
+        while others := {each for each in natives if not natives.issuperset(leads_to[each])}:
+            natives -= others
+        self.native |= {each: each in natives for each in leads_to}
 
     def typed_dict(self, cls: t.Any) -> tuple[Read, Describing]:
-        fields = {name: self.compile(hint) for name, hint in hints_of(cls).items()}
+        hints = hints_of(cls)
+        fields = {name: self.compile(hint) for name, hint in hints.items()}
+        # Under `from __future__ import annotations` the class itself does not see NotRequired.
+        marked = {name: t.get_origin(hint) for name, hint in hints.items()}
+        required = {
+            name
+            for name, mark in marked.items()
+            if mark is t.Required or (mark is not t.NotRequired and name in cls.__required_keys__)
+        }
         compiled = t.TypedDict(cls.__name__, {  # type: ignore[misc]
-            name: t.Required[type_] if name in cls.__required_keys__ else t.NotRequired[type_]
-            for name, type_ in fields.items()
+            name: t.Required[type_] if name in required else t.NotRequired[type_] for name, type_ in fields.items()
         })  # fmt: skip
 
         def schema(describe: Describe) -> Schema:
@@ -271,13 +331,13 @@ class Reader(_Compiler):
                 "title": cls.__name__,
                 "type": "object",
                 "properties": properties,
-                "required": sorted(cls.__required_keys__),
+                "required": sorted(required),
             }
 
         return lambda value: convert(value, compiled), schema
 
     def constructed(self, cls: type) -> tuple[Read, Describing]:
-        if inspect.isabstract(cls):
+        if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
             raise TypeError(f"no JSON value can become {cls!r}: it is abstract")
         parameters = Parameters.of(cls, self.compile)
 
@@ -297,11 +357,53 @@ class Reader(_Compiler):
         return read, schema
 
 
-def _has_fields(cls: t.Any) -> bool:
-    """Whether msgspec makes instances of the class as its constructor would: it runs no converters of attrs."""
-    if attributes := getattr(cls, "__attrs_attrs__", None):
-        return not any(attribute.converter for attribute in attributes)
-    return hasattr(cls, "__dataclass_fields__") or t.is_typeddict(cls)
+class _Scout(Reader):
+    """Looks into one class: `met` are the classes with fields that its own fields lead to."""
+
+    def __init__(self, of_result: bool) -> None:
+        super().__init__(of_result)
+        self.met: dict[Hint, None] = {}
+
+    def structure(self, cls: type, hint: Hint) -> Hint:
+        hint = self.specialized(hint)
+        if not issubclass(cls, msgspec.Struct):
+            self.met[hint] = None
+        return hint
+
+    def finds_native(self, hint: Hint) -> bool:
+        """Whether msgspec reads all fields as we do that are of no class with fields."""
+        origin: t.Any = t.get_origin(hint)
+        cls = origin or hint
+        if not (_has_fields(cls, self.of_result) and is_known(hint)):
+            return False
+        with self.inside(hint):
+            return all(map(self.reads_as_msgspec, hints_of(cls).values()))
+
+    def reads_as_msgspec(self, hint: Hint) -> bool:
+        origin: t.Any = t.get_origin(hint)
+        if hint is KW_ONLY or origin is t.ClassVar:  # no fields
+            return True
+        if isinstance(hint, InitVar) or has_constraints(hint):
+            return False
+        return not has_converted(self.compile(hint))
+
+
+def _has_fields(cls: t.Any, of_result: bool) -> bool:
+    """Whether msgspec makes instances of the class as its constructor would: it calls none, and no converters of attrs.
+
+    Of a result it matters only that they have the fields.
+    """
+    if t.is_typeddict(cls):
+        return True
+    attributes = getattr(cls, "__attrs_attrs__", None)
+    fields = cls.__dataclass_fields__.values() if attributes is None and hasattr(cls, "__dataclass_fields__") else ()
+    if not attributes and not fields:
+        return False
+    if of_result:
+        return True
+    if any(attribute.converter or not attribute.init for attribute in attributes or ()):
+        return False
+    return is_constructor_generated(cls) and all(field.init for field in fields)
 
 
 def _not_yet(value: t.Any) -> t.NoReturn:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typing as t
 from enum import Enum, EnumMeta
 
-from .converting import Converted, Hint, Schema, hints_of
+from .converting import Converted, Hint, Schema
+from .resolving import hints_of
 
 # By the title of a schema (None for a Literal) and what it names: the same in the order of its author.
 Orders = dict[tuple[str | None, frozenset[t.Any]], list[t.Any]]

@@ -8,7 +8,8 @@ import typing as t
 import msgspec
 from msgspec.structs import astuple
 
-from .converting import Describe, Hint, Schema, convert_at, converter, hints_of
+from .converting import Describe, Hint, Schema, convert_at, converter
+from .resolving import hints_of
 from .schemas import default_of
 
 MissingHint = inspect.Parameter.empty
@@ -73,7 +74,7 @@ class Parameters:
             signature = inspect.signature(function)
         except ValueError:
             raise TypeError(f"no JSON value can become {function!r}: its constructor has no signature") from None
-        return cls(signature, hints_of(function.__init__) | hints_of(function), compile_hint)
+        return cls(signature, hints_of_constructor(function, signature), compile_hint)
 
     @staticmethod
     def struct(parameters: list[Parameter], array_like: bool) -> t.Any:
@@ -133,6 +134,29 @@ class Parameters:
         required = len(self.named) if is_complete else sum(parameter.is_required for parameter in self.named)
         items = [parameter.schema(describe) for parameter in self.named]
         return {"title": title, "type": "array", "prefixItems": items, "items": False, "minItems": required}
+
+
+def is_constructor_generated(cls: t.Any) -> bool:
+    """Whether the constructor of a class was made from its fields, by dataclasses, attrs or NamedTuple."""
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return True
+    own = vars(next(base for base in cls.__mro__ if "__init__" in vars(base)))
+    by_dataclass = "__dataclass_params__" in own and bool(own["__dataclass_params__"].init)
+    return by_dataclass or ("__attrs_attrs__" in own and "__attrs_init__" not in own)
+
+
+def hints_of_constructor(cls: t.Any, signature: inspect.Signature) -> dict[str, Hint]:
+    """Return the hints of what the constructor of a class takes."""
+    if is_constructor_generated(cls):
+        # Not those of the constructor itself: it may name what only the module of a base class knows.
+        hints = hints_of(cls)
+        attributes = getattr(cls, "__attrs_attrs__", ())
+        return hints | {each.alias: hints[each.name] for each in attributes if each.name in hints}
+    own = [function for function in (cls.__init__, cls.__new__) if inspect.isfunction(function)]
+    hints = hints_of(own[0]) if own else {}
+    if signature.parameters.keys() <= hints.keys():
+        return hints
+    return hints_of(cls) | hints
 
 
 NOTHING: tuple[t.Sequence[t.Any], dict[str, t.Any]] = ((), {})

@@ -6,16 +6,18 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, repeat
 from typing import Any
 
 import msgspec
 
-from .converting import SCALARS, Hint, converter, hints_of
+from .converting import SCALARS, Hint, converter
 from .encoding import Unserializable, encode
 from .explain import explain
 from .hints import checkable, describable, readable, shaping
 from .parameters import NOTHING, MissingHint, Parameters
 from .protocol import Call, InvalidParamsError
+from .resolving import hints_of, resolve_within
 from .types.params import BaseAnnotatedMetadata
 from .types.types import AnnotatedMetadataTypeError, type_metadata_checker
 
@@ -61,6 +63,12 @@ class Method:
         # What `Annotated` states of parameters and of the result besides their types; most state nothing.
         self._stated = {name: said for name, hint in self.hints.items() if validate and (said := _statements_of(hint))}
         self._stated_of_result = self._stated.pop("return", ())
+        # What *args and **kwargs are called here; nothing can be stated of what is not there.
+        kinds = {parameter.kind: parameter.name for parameter in self.signature.parameters.values()}
+        self._more = {
+            "*": kinds.get(inspect.Parameter.VAR_POSITIONAL, ""),
+            "**": kinds.get(inspect.Parameter.VAR_KEYWORD, ""),
+        }
         self._checked: Hint = checked
         self._is_checked = checked is not Any
         self._may_be_called_empty = self.parameters.none_required
@@ -91,10 +99,13 @@ class Method:
         return arguments, named
 
     def _hold_to_statements(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
-        names = (parameter.name for parameter in self.parameters.named)
-        for name, value in [*zip(names, arguments, strict=False), *named.items()]:
+        stated, known, more = self._stated, self.parameters.names, self._more
+        positions = chain((parameter.name for parameter in self.parameters.positional), repeat(more["*"]))
+        about = [(name, name, value) for name, value in zip(positions, arguments, strict=False)]
+        about += [(name, name if name in known else more["**"], value) for name, value in named.items()]
+        for name, of, value in about:
             try:
-                type_metadata_checker(self._stated.get(name, ()), name, value)
+                type_metadata_checker(stated.get(of, ()), name, value)
             except AnnotatedMetadataTypeError as error:
                 constraint = type(error.annotated).__name__
                 data = {"constraint": constraint, "param": name, "value": value, "message": error.message}
@@ -190,7 +201,9 @@ class Registry:
 
 def _hints_of(function: Callable[..., Any]) -> dict[str, Hint]:
     try:
-        return hints_of(function)
+        hints = hints_of(function)
+        resolve_within(hints.get("return"))
+        return hints
     except NameError as error:
         raise NameError(f"{_place(function)} has a type hint that cannot be resolved: {error}") from error
 

@@ -43,11 +43,13 @@ class _Describer:
             schema = type_.schema(self.describe_one)
             return self.adopt([schema], schema.pop("$defs"))[0] if "$defs" in schema else schema
         key = type_.of, type_.as_written
+        origin: t.Any = t.get_origin(type_.of)
+        cls = origin or type_.of
         if key not in self.names:
-            name = self.names[key] = self.free_name(type_.of.__name__)
+            name = self.names[key] = self.free_name(cls.__name__)
             # The place is taken before, as a class may hold itself.
             self.components[name] = {}
-            self.components[name] = type_.schema(self.describe_one) | _description(type_.of)
+            self.components[name] = type_.schema(self.describe_one) | _description(cls)
         return {"$ref": _ROOT + self.names[key]}
 
     def describe_one(self, type_: Hint) -> Schema:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, is_dataclass
 from decimal import Decimal
 from enum import Enum
 
+from ..resolving import hints_of
 from .params import BaseAnnotatedMetadata, Err, Properties
 
 Hint = t.Any
@@ -204,5 +205,15 @@ def _hints_of_members(cls: type) -> dict[str, Hint] | None:
     if hasattr(cls, "model_fields"):  # pydantic
         return {name: field.annotation for name, field in cls.model_fields.items()}
     if is_dataclass(cls) or is_typed_dict(cls) or issubclass(cls, tuple) or not inspect.isfunction(cls.__init__):
-        return t.get_type_hints(cls) or None
-    return {name: hint for name, hint in t.get_type_hints(cls.__init__).items() if name not in ("self", "return")}
+        return _resolved(cls) or None
+    return {name: hint for name, hint in _resolved(cls.__init__).items() if name not in ("self", "return")}
+
+
+def _resolved(thing: t.Any) -> dict[str, Hint]:
+    """Return the hints of a class or function without what stands beside them in `Annotated`; nothing when some cannot
+    be resolved: libraries such as pandas name what they import for type checkers alone."""
+    try:
+        hints = hints_of(thing)
+    except NameError:
+        return {}
+    return {name: hint.__origin__ if t.get_origin(hint) is t.Annotated else hint for name, hint in hints.items()}
