@@ -367,6 +367,18 @@ def test_what_a_strange_document_says_is_never_run_in_typescript(tmp_path: Path,
     assert checked.returncode == 0, checked.stdout[:3000]
 
 
+@pytest.mark.parametrize("end", ["\r", "\u2028", "\u2029"], ids=ascii)
+def test_no_character_that_ends_a_line_ends_a_comment_in_typescript(end: str) -> None:
+    written = typescript(STRANGE | {"info": {"title": f"Cellar{end}evil()", "version": "1"}})
+    assert "Cellar evil()" in written
+    assert f"{end}evil()" not in written
+
+
+def test_a_null_character_leaves_the_python_client_a_program() -> None:
+    text = python(STRANGE | {"info": {"title": "Cel\0lar", "version": "1"}})
+    compile(text, "generated", "exec")
+
+
 def test_groups_and_parameters_that_come_to_the_same_name_are_kept_apart(tmp_path: Path, tsc: list[str]) -> None:
     names = [
         "more",

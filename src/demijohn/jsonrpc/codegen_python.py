@@ -275,7 +275,8 @@ def _literal(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', "'''").replace("\r", "")
+    plain = text.replace("\\", "\\\\").replace('"""', "'''").replace("\r", "")
+    return plain.replace("\0", "")  # a program that holds one is none
 
 
 def _docstring(paragraphs: list[str], indent: int) -> list[str]:

@@ -286,7 +286,7 @@ class _Module(Module):
 
 
 def _prose(text: str) -> str:
-    return text.replace("*/", "* /").replace("\r", "").replace("\n", " ")
+    return re.sub(r"[\r\n\u2028\u2029]+", " ", text).replace("*/", "* /")  # each of these ends a comment after `//`
 
 
 def _comment(paragraphs: list[str], margin: str) -> str:
