@@ -266,3 +266,9 @@ def test_types_of_pydantic_are_answered_outside_of_models_too() -> None:
         return [pydantic.TypeAdapter(pydantic.HttpUrl).validate_python("http://a.example/"), pydantic.SecretStr("x")]
 
     assert answer(links) == ["http://a.example/", "**********"]
+
+
+def test_a_large_integer_of_a_model_of_pydantic_is_not_rounded() -> None:
+    pydantic = pytest.importorskip("pydantic", reason="pip install -r requirements-dev.lock")
+    model = pydantic.create_model("Guest", number=(int, 2**70 + 1))
+    assert answer(lambda: model()) == {"number": 2**70 + 1}

@@ -439,3 +439,99 @@ def test_nothing_is_imported_that_the_user_has_not_imported() -> None:
     done = subprocess.run([sys.executable, "-c", NOTHING_IMPORTED], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+# -- what is easily lost ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00"),
+        ("2026-01-31T12:00:00+02:00", "2026-01-31T10:00:00"),
+        ("2026-01-31T12:00:00.5-00:30", "2026-01-31T12:30:00.500"),
+        ("2026-01-31", "2026-01-31"),
+    ],
+)
+def test_dates_with_an_offset_are_read_as_those_of_utc(text: str, utc: str) -> None:
+    assert read(np.datetime64, text) == np.datetime64(utc)
+    assert read(npt.NDArray[np.datetime64], [text, None])[0] == np.datetime64(utc)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "kind"),
+    [
+        (np.float32, 1e300, "a number that fits float32"),
+        (np.float16, 70000, "a number that fits float16"),
+        (npt.NDArray[np.float32], [1e300], "numbers that fit float32"),
+        (np.ndarray, [10**400], "numbers that fit float64"),
+    ],
+    ids=str,
+)
+def test_a_number_that_would_be_infinite_is_refused(hint: Any, value: Any, kind: str) -> None:
+    assert refusal(hint, value).startswith(f"params.x: expected {kind}, got ")
+
+
+def test_a_duration_of_numpy_is_refused_at_registration() -> None:
+    with pytest.raises(TypeError, match="no JSON value can become"):
+        taking(np.timedelta64)
+
+
+def test_what_is_masked_is_not_said() -> None:
+    dates = np.array(["2026-01-31", "2026-02-01"], "M8[D]")
+    assert said(np.ma.array(dates, mask=[True, False])) == [None, "2026-02-01"]
+
+
+@pytest.mark.parametrize("value", [pd.DataFrame({"a": [1]}).groupby("a"), pl.DataFrame({"a": [1]}).group_by("a")])
+def test_groups_that_were_not_summed_up_have_no_form(value: Any) -> None:
+    with pytest.raises(Unserializable, match="GroupBy has no form in JSON"):
+        encode(value)
+
+
+SPLIT = {"columns": ["a"], "data": [[1]]}
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Annotated[pd.DataFrame | None, Orient.SPLIT],
+        Annotated[pd.DataFrame, Orient.SPLIT] | None,
+        Annotated[pl.LazyFrame, Orient.SPLIT],
+    ],
+    ids=str,
+)
+def test_an_orientation_holds_for_frames_that_may_be_none_and_lazy_ones(hint: Any) -> None:
+    method = taking(hint)
+    assert said(method.check(read(hint, SPLIT))) == SPLIT
+    assert refusal(hint, [{"a": 1}]).startswith("params.x")
+    if "Lazy" not in str(hint):
+        assert method.check(read(hint, None)) is None
+
+
+def test_a_figure_that_cannot_be_drawn_is_forgotten_too() -> None:
+    figure, axes = plt.subplots()
+    axes.set_title(r"$\nosuchsymbol$")
+    with pytest.raises(Unserializable, match="nosuchsymbol"):
+        encode(figure)
+    assert not plt.get_fignums()
+
+
+def test_axes_of_a_part_of_a_figure_are_said_as_the_figure() -> None:
+    figure = plt.figure()
+    axes = figure.subfigures(1, 2)[0].subplots()
+    assert picture_in(said(axes)).size == picture_in(said(figure)).size
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("mode", ["PA", "RGBa", "La"])
+def test_what_is_transparent_stays_so(mode: str) -> None:
+    picture = Image.new("LA" if mode == "La" else "RGBA", (1, 1), (9, 0) if mode == "La" else (9, 9, 9, 0)).convert(
+        mode
+    )
+    shown = picture_in(said(picture))
+    assert shown.getpixel((0, 0))[-1] == picture.getpixel((0, 0))[-1]
+
+
+def test_an_enum_of_such_a_package_is_an_enum() -> None:
+    assert read(Image.Resampling, 3) is Image.Resampling.BICUBIC
+    assert said({Image.Resampling.BICUBIC: 2**70}) == {"3": 2**70}

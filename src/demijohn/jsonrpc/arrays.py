@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import typing as t
 
@@ -51,6 +52,8 @@ def simplify(value: t.Any) -> t.Any:
     if value.dtype.names:
         return _records(value)
     if value.dtype.kind in "Mm":
+        if isinstance(value, numpy.ma.MaskedArray):
+            value = value.filled(numpy.array("NaT", value.dtype))
         texts = numpy.datetime_as_string(value) if value.dtype.kind == "M" else value.astype("int64")
         return numpy.where(numpy.isnat(value), None, texts).tolist()
     return value.tolist()
@@ -113,8 +116,13 @@ def _depth(value: t.Any) -> int:
 
 def _made(items: list[t.Any], dtype: t.Any) -> t.Any:
     numpy = _numpy()
+    if dtype is not None and dtype.kind == "M":
+        items = _in_utc(items)
     try:
-        array = numpy.array(items, dtype)
+        with numpy.errstate(over="raise"):
+            array = numpy.array(items, dtype)
+    except FloatingPointError:
+        raise ValueError(f"Expected numbers that fit {dtype}") from None
     except OverflowError:
         raise ValueError(f"Expected numbers that fit {dtype}") from None
     except ValueError as error:
@@ -124,10 +132,28 @@ def _made(items: list[t.Any], dtype: t.Any) -> t.Any:
     if dtype is None and array.dtype.kind in "OU":
         kept = numpy.array(items, object)
         if all(item is None or type(item) in _NUMBERS for item in kept.flat):
-            return kept.astype(float)
+            try:
+                return kept.astype(float)
+            except OverflowError:
+                raise ValueError("Expected numbers that fit float64") from None
         # NumPy would make "1" of a 1 that stands beside a string.
         return array if all(type(item) is str for item in kept.flat) else kept
     return array
+
+
+_OFFSET = re.compile(r"(.*T.*)(?:Z|([+-])(\d\d):?(\d\d))", re.IGNORECASE)
+
+
+def _in_utc(item: t.Any) -> t.Any:
+    """Return a date and time with an offset as that of UTC, in lists too: datetime64 has none."""
+    if isinstance(item, list):
+        return [_in_utc(each) for each in item]
+    if not isinstance(item, str) or not (found := _OFFSET.fullmatch(item)):
+        return item
+    naive, sign, hours, minutes = found.groups()
+    offset = int(hours or 0) * 60 + int(minutes or 0)
+    made = _numpy().datetime64(naive) - _numpy().timedelta64(-offset if sign == "-" else offset, "m")
+    return str(made)
 
 
 def _schema(item: Schema, dimensions: int | None) -> Schema:
@@ -140,6 +166,8 @@ def _schema(item: Schema, dimensions: int | None) -> Schema:
 
 def _scalar(cls: t.Any) -> Hint:
     numpy = _numpy()
+    if issubclass(cls, numpy.timedelta64):  # which derives from the integers
+        raise TypeError(f"no JSON value can become {cls!r}")
     for base, kind in ((numpy.integer, int), (numpy.floating, float), (numpy.bool_, bool), (numpy.str_, str)):
         if issubclass(cls, base):
             return _number(cls, kind) if not _is_abstract(cls) else kind
@@ -153,8 +181,9 @@ def _scalar(cls: t.Any) -> Hint:
 def _number(cls: t.Any, kind: type) -> Hint:
     def read(value: t.Any) -> t.Any:
         try:
-            return cls(convert(value, kind))
-        except OverflowError:
+            with _numpy().errstate(over="raise"):
+                return cls(convert(value, kind))
+        except (OverflowError, FloatingPointError):
             raise ValueError(f"Expected a number that fits {cls.__name__}") from None
 
     def schema(describe: Describe) -> Schema:
@@ -170,6 +199,6 @@ def _date(value: t.Any) -> t.Any:
     if value is None:
         return _numpy().datetime64("NaT")
     try:
-        return _numpy().datetime64(expect(value, str))
+        return _numpy().datetime64(_in_utc(expect(value, str)))
     except ValueError:
         raise ValueError("Invalid RFC3339 encoded datetime") from None

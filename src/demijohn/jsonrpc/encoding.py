@@ -164,7 +164,7 @@ _SIMPLER: list[tuple[Any, Callable[[Any], Any]]] = [
     (msgspec.Struct, lambda value: msgspec.to_builtins(value, enc_hook=_simpler_again)),  # which reads bytes as base64
 ]
 _SIMPLER_BY_ATTRIBUTE: list[tuple[str, Callable[[Any], Any]]] = [
-    ("model_dump_json", lambda model: orjson.loads(model.model_dump_json(by_alias=True))),  # pydantic
+    ("model_dump_json", lambda model: json.loads(model.model_dump_json(by_alias=True))),  # pydantic; orjson would round
     ("__attrs_attrs__", lambda value: {field.name: getattr(value, field.name) for field in value.__attrs_attrs__}),
     ("tolist", lambda array: array.tolist()),  # arrays of other libraries
     ("limit_denominator", str),  # fractions.Fraction

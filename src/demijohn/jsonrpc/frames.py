@@ -164,7 +164,8 @@ def oriented(form: Orient) -> t.Callable[[t.Any], t.Any]:
     """Return what says a frame in that form."""
 
     def write(value: t.Any) -> t.Any:
-        return _frame(value, form) if hasattr(value, "columns") else value
+        is_frame = hasattr(type(value), "columns")  # of a LazyFrame itself, it would be asked for at a price
+        return _frame(value, form) if is_frame else value
 
     return write
 
@@ -185,7 +186,9 @@ def simplify_pandas(value: t.Any) -> t.Any:
         return _values(pandas.Series(value))
     if hasattr(value, "isoformat"):  # Timestamp, Timedelta
         return value.isoformat()
-    return str(value)  # Period, Interval
+    if isinstance(value, pandas.Period | pandas.Interval | pandas.tseries.offsets.BaseOffset):
+        return str(value)
+    raise TypeError(f"{type(value).__qualname__} has no form in JSON")  # a GroupBy that was not summed up
 
 
 def simplify_polars(value: t.Any) -> t.Any:
@@ -195,7 +198,7 @@ def simplify_polars(value: t.Any) -> t.Any:
         return _frame(value, Orient.RECORDS)
     if isinstance(value, polars.Series):
         return value.to_list()
-    return str(value)
+    raise TypeError(f"{type(value).__qualname__} has no form in JSON")
 
 
 def _frame(value: t.Any, form: Orient) -> t.Any:

@@ -60,7 +60,11 @@ def describable(hint: Hint) -> Hint:
 def shaping(hint: Hint) -> t.Callable[[t.Any], t.Any] | None:
     """Return what gives a result the form that its hint asks for: `Annotated[DataFrame, Orient.SPLIT]`."""
     forms = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Orient)]
-    return oriented(forms[0]) if forms else None
+    if forms:
+        return oriented(forms[0])
+    origin: t.Any = t.get_origin(hint)
+    is_union = origin in (t.Union, types.UnionType)
+    return next(filter(None, map(shaping, t.get_args(hint))), None) if is_union else None
 
 
 def checkable(hint: Hint) -> Hint:
@@ -218,6 +222,8 @@ class Reader(_Compiler):
         if is_for_pydantic(inner, extras):
             return by_pydantic(hint, self.of_result)
         if forms := [extra for extra in extras if isinstance(extra, Orient)]:
+            if members := [member for member in t.get_args(inner) if member is not types.NoneType]:
+                return self.union([t.Annotated[members[0], forms[0]], None])  # a frame, or None
             return frame(inner, only=forms[0])
         return constrained(self.compile(inner), extras, holds_statements=hint is not self.stated)
 

@@ -15,6 +15,8 @@ from .converting import Hint, converted, expect
 
 # Of the decoders that Pillow has, those of the formats that browsers and cameras write.
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+# What has the same content as a mode that PNG does not have; what is transparent stays so.
+_NEAREST = {"I": "I;16", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 _SCHEMA = {"type": "string", "format": "data-url", "contentMediaType": "image/png"}
 
 
@@ -52,7 +54,7 @@ def simplify_image(value: t.Any) -> str:
     content = io.BytesIO()
     # PNG has no word for the other modes (CMYK, YCbCr, HSV, F ...).
     if value.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
-        value = value.convert("I;16" if value.mode == "I" else "RGB")
+        value = value.convert(_NEAREST.get(value.mode, "RGB"))
     value.save(content, "PNG")
     return _url(content)
 
@@ -60,13 +62,17 @@ def simplify_image(value: t.Any) -> str:
 def simplify_figure(value: t.Any) -> str:
     """Return a figure, or the figure of axes, as PNG in a `data:` URL; pyplot then lets go of it."""
     figure = value if hasattr(value, "savefig") else value.get_figure() if hasattr(value, "get_figure") else None
+    if figure is not None and not hasattr(figure, "savefig"):  # a part of a figure
+        figure = figure.figure
     if figure is None:
         raise TypeError(f"{type(value).__qualname__} has no form in JSON")
     content = io.BytesIO()
-    figure.savefig(content, format="png")
-    # pyplot keeps every figure that it made until told otherwise: a server would fill its memory with them.
-    if pyplot := sys.modules.get("matplotlib.pyplot"):
-        pyplot.close(figure)
+    try:
+        figure.savefig(content, format="png")
+    finally:
+        # pyplot keeps every figure that it made until told otherwise: a server would fill its memory with them.
+        if pyplot := sys.modules.get("matplotlib.pyplot"):
+            pyplot.close(figure)
     return _url(content)
 
 

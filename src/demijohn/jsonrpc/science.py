@@ -6,6 +6,7 @@ They are known by the name of their package, so that none of them is imported by
 from __future__ import annotations
 
 import typing as t
+from enum import Enum
 from functools import lru_cache
 
 from . import arrays, frames, pictures
@@ -38,6 +39,8 @@ def writer_of(value: t.Any) -> Write | None:
 
 @lru_cache(maxsize=256)
 def _package_of(cls: t.Any) -> tuple[Read, Write] | None:
+    if issubclass(cls, Enum):  # PIL.Image.Resampling
+        return None
     for base in cls.__mro__:
         if package := _PACKAGES.get(base.__module__.partition(".")[0]):
             return package
