@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import io
 import json
 import select
 import shutil
@@ -60,6 +62,25 @@ def read_all(sock: socket.socket) -> bytes:
     while part := sock.recv(65536):
         parts.append(part)
     return b"".join(parts)
+
+
+def exchange(sock: ssl.SSLSocket, data: bytes) -> bytes:
+    """Send while answers come, and return all of them. In one thread: two at once break what OpenSSL keeps."""
+    sock.setblocking(False)
+    unsent = memoryview(data)
+    received = bytearray()
+    while True:
+        if unsent:
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                unsent = unsent[sock.send(unsent) :]
+        try:
+            part = sock.recv(65536)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            assert any(select.select([sock], [sock] if unsent else [], [], PATIENCE_S))
+        else:
+            if not part:
+                return bytes(received)
+            received += part
 
 
 def unread_bytes(sock: socket.socket) -> int:
@@ -125,14 +146,12 @@ def test_what_comes_behind_large_content_in_the_same_records_is_answered(serve_t
     request = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(content) + content
     server = serve_tls()
     with connect(server, client(authority)) as sock:
-        sender = threading.Thread(target=sock.sendall, args=(request * 3,))
-        sender.start()
-        reader = sock.makefile("rb")
-        for _ in range(3):
-            assert reader.readline() == b"HTTP/1.1 200 OK\r\n"
-            fields = http.client.parse_headers(reader)
-            assert reader.read(int(fields["Content-Length"])) == content
-        sender.join()
+        answers = io.BytesIO(exchange(sock, request * 3 + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
+    for _ in range(3):
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+        fields = http.client.parse_headers(answers)
+        assert answers.read(int(fields["Content-Length"])) == content
+    assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
 def test_a_file_is_encrypted_too(serve_tls: Any, authority: Authority, tmp_path: Path) -> None:
