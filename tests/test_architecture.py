@@ -37,8 +37,8 @@ server.systemd server.tls server.forking server.repetition server.fieldnames ser
 server.hints
 server.http1 server.websocket server.activity server.metrics server.statsd server.wsgi server.native
 server.hook_objects server.compression server.asgi server.asgi_websocket server.lifespan server.logger_class
-server.loading server.poller server.limits server.leadership server.ownpages server.lending server.eventloop
-server.receiving server.sending server.gathering server.waiting server.connections server.answering
+server.loading server.poller server.limits server.leadership server.ownpages server.lending_tls server.lending
+server.eventloop server.receiving server.sending server.gathering server.waiting server.connections server.answering
 server.timekeeping server.accepting server.loop server.native_engine server.peer server.conversing server.asgi_engine
 server.reload server.worker server.report server.control server.children server.upgrade server.zygote server.arbiter
 server.launch server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 import time
 from typing import Any
 
@@ -45,6 +46,46 @@ def echo() -> str:
         while (data := sock.recv(1000)) not in (b"", b"."):
             sock.sendall(data.upper())
     return "must not be sent"
+
+
+@app.route("/both", websocket=True)
+def both() -> str:
+    """Send without a pause while a thread reads four megabytes, then how much that was."""
+    counts: list[int] = []
+
+    def read() -> None:
+        while sum(counts) < 4_000_000 and (data := sock.recv(5000)):
+            counts.append(len(data))
+
+    with accept() as sock:
+        reader = threading.Thread(target=read)
+        reader.start()
+        while reader.is_alive():
+            sock.sendall(b"x" * 5000)
+        sock.sendall(b".%d" % sum(counts))
+    return "must not be sent"
+
+
+@app.route("/patience", websocket=True)
+def patience() -> str:
+    """Tell what comes of reading while nothing comes: with and without blocking, and into a file's buffer."""
+    with accept() as sock:
+        sock.settimeout(0.05)
+        told = [_outcome(sock)]
+        sock.setblocking(False)
+        told.append(_outcome(sock))
+        sock.setblocking(True)
+        sock.sendall(" ".join(told).encode() + b"\n")
+        with sock.makefile("rb") as file:
+            sock.sendall(file.readline().upper())
+    return "must not be sent"
+
+
+def _outcome(sock: Any) -> str:
+    try:
+        return repr(sock.recv(100))
+    except OSError as error:
+        return type(error).__name__
 
 
 @app.route("/fail", websocket=True)

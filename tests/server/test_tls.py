@@ -13,6 +13,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -441,19 +442,50 @@ def test_the_access_log_names_the_client_and_how_long_the_request_waited(serve: 
     server.wait_for(r"192\.0\.2\.8 waited -")
 
 
+def taken_over(server: Any, authority: Authority, path: str) -> ssl.SSLSocket:
+    sock = connect(server, client(authority))
+    fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n".encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += sock.recv(1)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    return sock
+
+
 def test_a_view_that_takes_the_connection_over_speaks_tls(serve_tls: Any, authority: Authority) -> None:
     server = serve_tls(target="lending:app")
-    with connect(server, client(authority)) as sock:
-        fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        sock.sendall(f"GET /echo HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n".encode())
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += sock.recv(1)
-        assert head.startswith(b"HTTP/1.1 101 ")
+    with taken_over(server, authority, "/echo") as sock:
         sock.sendall(b"secret")
         assert sock.recv(100) == b"SECRET"
         sock.sendall(b".")
         assert read_all(sock) == b""
+
+
+def test_two_threads_of_a_view_may_use_the_connection_it_has_taken_over(serve_tls: Any, authority: Authority) -> None:
+    server = serve_tls(target="lending:app")
+    with taken_over(server, authority, "/both") as sock:
+        came = sock.recv(1000)  # goes out while the thread of the view waits for something to read
+        sock.setblocking(False)
+        left, deadline = memoryview(b"y" * 4_000_000), time.monotonic() + PATIENCE_S
+        while b"." not in came:
+            assert time.monotonic() < deadline
+            select.select([sock], [sock] if left else [], [], 1.0)
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                came = came[-100:] + sock.recv(100_000)
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                left = left[sock.send(left[:10_000]) :] if left else left
+        sock.setblocking(True)
+        came += read_all(sock)
+    assert came[came.index(b".") :] == b".4000000"
+
+
+def test_a_connection_taken_over_waits_for_the_peer_as_it_is_told(serve_tls: Any, authority: Authority) -> None:
+    server = serve_tls(target="lending:app")
+    with taken_over(server, authority, "/patience") as sock, sock.makefile("rb") as file:
+        assert file.readline() == b"TimeoutError BlockingIOError\n"
+        sock.sendall(b"a line\n")
+        assert file.read() == b"A LINE\n"
 
 
 def test_the_hook_ssl_context_has_the_last_word(serve_tls: Any, authority: Authority, tmp_path: Path) -> None:

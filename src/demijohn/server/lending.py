@@ -33,9 +33,13 @@ class LentSocket:
 
 def lend(sock: socket.socket) -> tuple[LentSocket, socket.socket]:
     """Return what stays with the server, and the application's: it blocks, and is the application's to close."""
+    lent: socket.socket
     try:
         lent = sock.dup()
-    except NotImplementedError:  # one with TLS, whose state cannot be had twice
-        lent = sock
-    lent.setblocking(True)
+    except NotImplementedError:  # one with TLS
+        from .lending_tls import lend_tls  # here, because the ssl module and OpenSSL take 3 MB
+
+        lent = lend_tls(sock)
+    else:
+        lent.setblocking(True)
     return LentSocket(sock), lent

@@ -118,7 +118,6 @@ class TLSSocket(ssl.SSLSocket):
         if not self._is_plain:
             self._is_plain = True
             with contextlib.suppress(OSError, ValueError):  # it waits for the peer's, or the handshake was not done
-                self.setblocking(False)  # an application may have made it block (lending.py)
                 self.unwrap()
 
     def _peer(self) -> str:
