@@ -91,3 +91,14 @@ def test_a_statsd_may_listen_at_a_path(serve, tmp_path: Path) -> None:
         server.get("/")
         while b"gunicorn.requests:1|c|@1.0" not in daemon.recv(65536):
             pass
+
+
+def test_a_statsd_that_cannot_be_found_is_told_once_and_nobody_waits_for_it(serve) -> None:
+    address = "no..name:8125"
+    server = serve("plain:application", "--statsd-host", address)
+    server.wait_until_ready()
+    assert re.search(rf"\[WARNING\] Nothing is told to the statsd at {re.escape(address)}: ", server.log)
+    assert server.get("/").status == 200
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert server.log.count("Nothing is told to the statsd") == 1
