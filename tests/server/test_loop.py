@@ -410,6 +410,57 @@ def test_a_quick_view_does_not_wait_for_slow_ones(serve: Any, application: Appli
     assert [client.answer() for client in waiting] == [(200, b"waited")] * 4
 
 
+@pytest.mark.parametrize("wall_s", [0.0, 1.0], ids=["a surprise", "known to be slow"])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_answers_that_are_sent_together_wait_for_no_slow_view(
+    serve: Any, application: Application, threads: int, wall_s: float
+) -> None:
+    turnstile = Turnstile()
+    application.add("/wait", turnstile).wall_s = wall_s
+    serving = serve(application, threads=threads)
+    quick, slow = serving.connect(), serving.connect()
+
+    def first(head: RequestHead) -> ResponseMessage:
+        quick.request("/")  # so both come with the leader's next look
+        slow.request("/wait")
+        return answer(b"first")
+
+    application.add("/first", first)
+    assert serving.get("/first") == (200, b"first")
+    turnstile.wait_for()
+    assert quick.answer() == (200, b"hello")
+    turnstile.release()
+    assert slow.answer() == (200, b"waited")
+
+
+def test_answers_that_are_sent_together_do_not_depend_on_each_other(serve: Any, application: Application) -> None:
+    serving = serve(application)
+    reading, late, gone, pipelining, leaving = clients = [serving.connect() for _ in range(5)]
+
+    def first(head: RequestHead) -> ResponseMessage:
+        for client, target in zip(clients, ("/", "/big", "/", "/big", "/leave"), strict=True):
+            client.request(target)
+        pipelining.request("/")
+        return answer(b"first")
+
+    def leave(head: RequestHead) -> ResponseMessage:
+        # Its answer is made and not sent.
+        gone.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()
+        return answer(b"left")
+
+    application.add("/first", first)
+    application.add("/leave", leave)
+    assert serving.get("/first") == (200, b"first")
+    assert leaving.answer() == (200, b"left")
+    assert reading.answer() == (200, b"hello")
+    assert pipelining.answer() == (200, BIG)
+    assert pipelining.answer() == (200, b"hello")
+    assert late.answer() == (200, BIG)  # more than its socket takes at once
+    assert [client.get() for client in (reading, late, pipelining, leaving)] == [(200, b"hello")] * 4
+    assert len(serving.reports) == 11
+
+
 def test_a_request_for_a_slow_view_waits_for_a_thread_without_stopping_quick_ones(
     serve: Any, application: Application
 ) -> None:

@@ -7,12 +7,14 @@ import contextvars
 import logging
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from ..environ import FileWrapper
 from ..message import ProtocolError, RequestHead, ResponseMessage, Suspended
+from ..typing import Route
 from .connections import IDLE, LINGERING, SENDING, Client, Connections, Job, peer_of
 from .forking import end_copy
 from .framing import AnswerHeads, plain_answer
@@ -36,6 +38,10 @@ OnRequest = Callable[[RequestHead, ResponseMessage, int, float, bool], object]
 """Called with each request, its answer, the bytes of content sent, the seconds it took, and whether all went out."""
 
 
+# What `Answering._send` takes.
+Departure = tuple[Member, Client, RequestHead, ResponseMessage, bytes, Route, float, float]
+
+
 class Answering(Connections):
     """Sends answers, as fast as peers read them, and says what has become of each request."""
 
@@ -45,6 +51,8 @@ class Answering(Connections):
         self._team = team
         self._on_request = on_request
         self._heads = AnswerHeads()
+        self._outbox: deque[Departure] = deque()  # see `loop.py`
+        self._outbox_since = 0.0  # when the first was put into it
         self._gatherer = Gatherer(team.attended, team.attend)
         if not settings.keep_alive_s:
             self._heads.drain()
@@ -53,6 +61,62 @@ class Answering(Connections):
 
     def _finish_if_drained(self) -> None:
         """Be told, once the worker drains, that a connection is closed."""
+
+    # -- answers that are complete -------------------------------------------------------------------------
+
+    def _send_out(self) -> None:
+        """Send the answers that have waited for each other."""
+        outbox = self._outbox
+        while outbox:
+            try:
+                departure = outbox.popleft()
+            except IndexError:  # another thread took the last
+                return
+            client = departure[1]
+            try:
+                if self._send(*departure):
+                    self._await_next(client)
+            except Exception:
+                log.exception("The server failed on a connection and closed it")
+                self._close(client)
+
+    def _send(
+        self,
+        member: Member,
+        client: Client,
+        head: RequestHead,
+        message: ResponseMessage,
+        data: bytes,
+        route: Route,
+        asked: float,
+        now: float,
+    ) -> bool:
+        """Send all of an answer to a request that came at `asked`. False when the connection is not the caller's now.
+
+        `member` is who made it, and `now` when that was.
+        """
+        try:
+            sent = client.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            client.answer = Answer(head, message, route, asked)
+            self._close(client)  # the peer is gone
+            return False
+        if sent != len(data):
+            client.answer = Answer(head, message, route, asked)
+            client.answer.sent_bytes = len(message.content)  # type: ignore[arg-type]  # as `_answer` has seen
+            client.unsent = memoryview(data)[sent:]
+            self._wait_for(client, SENDING, WRITE, now + self._settings.answer_timeout_s)
+            return False
+        if head.spool is not None:
+            head.spool.close()
+        member.answered += 1
+        client.deadline = now + self._keep_alive_s
+        client.state = IDLE
+        if self._on_request is not None:
+            self._report(head, message, len(message.content), now - asked)  # type: ignore[arg-type]
+        return True
 
     # -- answers that take more than one send ------------------------------------------------------------
 
@@ -135,6 +199,16 @@ class Answering(Connections):
         if self._on_request is not None:
             self._report(answer.head, answer.message, answer.sent_bytes, now - answer.begun)
         return True
+
+    def _await_next(self, client: Client) -> None:
+        """Wait for the next request; deadline and state are set with the answer."""
+        if client.events == READ:
+            # As `_release` does.
+            self._idle[client.fd] = client
+            if client.disarmed:
+                self._arm_again(client)
+        else:
+            self._wait_for(client, IDLE, READ, client.deadline)
 
     def _await_reader(self, client: Client, answer: Answer, now: float) -> None:
         """Wait for the peer to read. It has its time for each turn, and for all of them, unless it keeps up a rate."""
