@@ -146,6 +146,15 @@ SERVERS = (
         peer=False,
     ),
     Server(
+        "bare loop",
+        ("{python}", "bare.py", "{port}", "{application}"),
+        version=versions_of("orjson"),
+        applications=WSGI_APPLICATIONS | {name: name for name in ("pages:app", "work:app")},
+        # It knows but hello, json, user and echo, and only what one read brings: that one is enough for 1 KB.
+        without=OF_FLASK | {"async", "await", "big", "hooks"},
+        peer=False,
+    ),
+    Server(
         "gunicorn+demijohn",
         (
             *("{python}", "-m", "gunicorn", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "gthread"),
