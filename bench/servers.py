@@ -42,7 +42,7 @@ class Server:
     applications: what it serves in place of each application named by a scenario.
     without: names of scenarios it cannot serve although it serves their application.
     peer: whether it runs in the peers' environment; else in the interpreter of this benchmark.
-    config: a file in bench/apps in which @PORT@, @FILES@ and @TLS@ are filled in; its copy is {config}.
+    config: a file in bench/apps in which @PORT@, @FILES@, @WORKERS@ and @TLS@ are filled in; its copy is {config}.
     tls: the arguments for a scenario over TLS, in which {certificate} and {key} are filled in.
     version: a command that prints what is measured.
     """
@@ -308,6 +308,7 @@ def started(
     if server.config:
         tls = f"ssl; ssl_certificate {files / 'certificate.pem'}; ssl_certificate_key {files / 'key.pem'}"
         text = (APPS / server.config).read_text().replace("@PORT@", str(port)).replace("@FILES@", str(files))
+        text = text.replace("@WORKERS@", str(workers))
         config.write_text(text.replace(" @TLS@", f" {tls}" if scenario.tls else ""))
     application = server.applications[scenario.application]
     command = place.fill(
