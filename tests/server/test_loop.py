@@ -461,6 +461,31 @@ def test_answers_that_are_sent_together_do_not_depend_on_each_other(serve: Any, 
     assert len(serving.reports) == 11
 
 
+def test_a_connection_whose_answer_waits_for_others_while_draining_begins_is_not_waited_for(
+    serve: Any, application: Application
+) -> None:
+    serving = serve(application, keep_alive_s=10 * PATIENCE_S)
+    quick, draining = serving.connect(), serving.connect()
+
+    def first(head: RequestHead) -> ResponseMessage:
+        quick.request("/")
+        draining.request("/drain")
+        serving.engine._wake_up()  # so that the leader looks whether to drain, behind the two
+        return answer(b"first")
+
+    def drain(head: RequestHead) -> ResponseMessage:
+        serving.engine.drain()
+        return answer(b"draining")
+
+    application.add("/first", first)
+    application.add("/drain", drain)
+    beginning = serving.connect()
+    assert beginning.get("/first") == (200, b"first")
+    assert draining.answer() == (200, b"draining")
+    assert quick.answer() == (200, b"hello")
+    serving.wait()
+
+
 def test_a_request_for_a_slow_view_waits_for_a_thread_without_stopping_quick_ones(
     serve: Any, application: Application
 ) -> None:

@@ -356,6 +356,7 @@ class Engine(Accepting):
             return
         self._drain_begun = True
         self._set_accepting(False)
+        self._send_out()  # and their connections get the short time below
         for listener in self._listeners.values():
             self._accept(listener, _ACCEPTS_AT_LAST)
             # In this process: what comes now goes to a worker that goes on, or is refused at once when none does.
