@@ -464,7 +464,7 @@ def test_answers_that_are_sent_together_do_not_depend_on_each_other(serve: Any, 
 def test_a_connection_whose_answer_waits_for_others_while_draining_begins_is_not_waited_for(
     serve: Any, application: Application
 ) -> None:
-    serving = serve(application, keep_alive_s=10 * PATIENCE_S)
+    serving = serve(application, keep_alive_s=10 * PATIENCE_S, graceful_timeout_s=10 * PATIENCE_S)
     quick, draining = serving.connect(), serving.connect()
 
     def first(head: RequestHead) -> ResponseMessage:
